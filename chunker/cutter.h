@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where chunks end. Pure functions of the bytes: the same content gives the same cuts on every CPU level and
+ * however it arrives. Thread-safe; nothing is allocated.
+ */
+#ifndef FOLD_CHUNKER_CUTTER_H
+#define FOLD_CHUNKER_CUTTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum fold_cut_kind {
+    FOLD_CUT_CDC = 1,  /* content-defined */
+    FOLD_CUT_FIXED = 2 /* multiples of the chunk size in the file */
+};
+
+#define FOLD_CHUNK_MIN_AVG (4u << 10)
+#define FOLD_CHUNK_MAX_AVG (1u << 20)
+
+/* The law of one volume; fixed at mkfs. Fill with fold_cut_init, treat as read-only. */
+struct fold_cut {
+    enum fold_cut_kind kind;
+    uint32_t avg; /* mean chunk length that users get, bytes, 4 KiB to 1 MiB, a power of two */
+    uint32_t min; /* no content-defined cut before this length */
+    uint32_t max; /* a cut is forced at this length */
+    uint32_t from;     /* content-defined: first length at which the strict threshold applies */
+    uint32_t normal;   /* length at which the loose threshold takes over */
+    uint64_t strict;   /* strong-mix thresholds */
+    uint64_t loose;
+    int16_t prefilter; /* candidate iff the signed 16-bit form is above it */
+};
+
+/* Derives min, max and thresholds. Returns 0, or -EINVAL if `avg` is out of range or not a power of two. */
+int fold_cut_init(struct fold_cut *cut, enum fold_cut_kind kind, uint32_t avg);
+
+/*
+ * Content-defined: length of the first chunk of data[0..len), which starts at a chunk start. 0 if no cut is found
+ * in fewer than `max` bytes and more data is needed to decide; never more than cut->max. With len >= cut->max the
+ * result is never 0. The caller decides what to do with an undecided tail.
+ */
+size_t fold_cut_next(const struct fold_cut *cut, const uint8_t *data, size_t len);
+
+/* Fixed: length from file offset `off` to the next multiple of the chunk size. */
+static inline size_t fold_cut_fixed(const struct fold_cut *cut, uint64_t off)
+{
+    return cut->avg - (size_t)(off & (cut->avg - 1));
+}
+
+#endif

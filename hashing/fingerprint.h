@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fingerprints of chunks: XXH3-128 under the volume's random secret (fast, a hint that must be verified by bytes) or
+ * SHA-256 (cryptographic, trusted as it is). Thread-safe after init.
+ */
+#ifndef FOLD_HASHING_FINGERPRINT_H
+#define FOLD_HASHING_FINGERPRINT_H
+
+#include "meta/types.h"
+
+enum fold_hash_kind { FOLD_HASH_XXH3 = 1, FOLD_HASH_SHA256 = 2 };
+
+#define FOLD_SECRET_BYTES 192
+
+struct fold_hasher {
+    enum fold_hash_kind kind;
+    uint8_t secret[FOLD_SECRET_BYTES]; /* XXH3 only; fixed at mkfs from the system's random source */
+};
+
+/* Copies FOLD_SECRET_BYTES of secret. */
+void fold_hasher_init(struct fold_hasher *h, enum fold_hash_kind kind, const uint8_t *secret);
+
+/* Bytes of a fingerprint that matter: 16 or 32. */
+size_t fold_hasher_width(const struct fold_hasher *h);
+
+/* Fingerprint of data[0..len). */
+void fold_hasher_one(const struct fold_hasher *h, const void *data, size_t len, struct fold_fp *out);
+
+/* True if equal fingerprints prove equal bytes (SHA-256). */
+bool fold_hasher_trusted(const struct fold_hasher *h);
+
+#endif
