@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reading from a mapping whose file may be truncated or whose disk may fail: a SIGBUS inside a guarded region turns
- * into -EIO instead of killing the process. Guards do not nest and must not hold locks the jump would skip.
+ * into -EIO instead of killing the process. Guards do not nest and must not hold locks the jump would skip. Locals
+ * assigned inside the region are indeterminate after a fault: keep guarded statements in small functions.
  *
- *     FOLD_GUARDED(rc, crc = crc32c(map, len));      rc is 0, or -EIO after a fault
+ *     FOLD_GUARDED(rc, *crc = crc32c(map, len));      rc is 0, or -EIO after a fault
  */
 #ifndef FOLD_META_BASE_GUARD_H
 #define FOLD_META_BASE_GUARD_H
@@ -16,19 +17,23 @@
 /* Installs the process-wide SIGBUS handler once; faults outside a guard keep their default action. */
 void fold_guard_install(void);
 
+/* Where a fault on this thread jumps to; NULL outside a guard. Only for the macro below. */
 extern __thread sigjmp_buf *fold_guard_jump;
 
-#define FOLD_GUARDED(rc, statement)                                                                    \
-    do {                                                                                               \
-        sigjmp_buf fold_guard_buf_;                                                                    \
-        if (sigsetjmp(fold_guard_buf_, 0) == 0) {                                                      \
-            fold_guard_jump = &fold_guard_buf_;                                                        \
-            statement;                                                                                 \
-            (rc) = 0;                                                                                  \
-        } else {                                                                                       \
-            (rc) = -EIO;                                                                               \
-        }                                                                                              \
-        fold_guard_jump = NULL;                                                                        \
+/* The barriers keep the compiler from moving the guarded reads out of the armed region. */
+#define FOLD_GUARDED(rc, statement)                                                                \
+    do {                                                                                           \
+        sigjmp_buf fold_guard_buf_;                                                                \
+        if (sigsetjmp(fold_guard_buf_, 0) == 0) {                                                  \
+            fold_guard_jump = &fold_guard_buf_;                                                    \
+            __asm__ volatile("" ::: "memory");                                                     \
+            statement;                                                                             \
+            __asm__ volatile("" ::: "memory");                                                     \
+            (rc) = 0;                                                                              \
+        } else {                                                                                   \
+            (rc) = -EIO;                                                                           \
+        }                                                                                          \
+        fold_guard_jump = NULL;                                                                    \
     } while (0)
 
 #endif

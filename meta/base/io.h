@@ -38,6 +38,14 @@ int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *
 /* Replaces `name` atomically and durably: writes `name`.new, fsyncs, renames, fsyncs the directory. */
 int fold_io_replace(int dirfd, const char *name, const void *data, size_t len, mode_t mode) FOLD_MUST;
 
+/* Maps [0, len) of the file read-only and shared; `len` may reach beyond its end (such reads fault). */
+int fold_io_map(int fd, size_t len, void **out) FOLD_MUST;
+void fold_io_unmap(void *map, size_t len);
+
+/* Calls `fn` for each name in the directory but "." and ".."; a negative return stops and is returned. */
+typedef int (*fold_io_name_fn)(void *arg, const char *name);
+int fold_io_list(int dirfd, fold_io_name_fn fn, void *arg) FOLD_MUST;
+
 enum fold_io_op {
     FOLD_IO_OPEN,
     FOLD_IO_READ,
@@ -48,6 +56,8 @@ enum fold_io_op {
     FOLD_IO_UNLINK,
     FOLD_IO_RENAME,
     FOLD_IO_MKDIR,
+    FOLD_IO_MAP,
+    FOLD_IO_LIST,
     FOLD_IO_OPS
 };
 
