@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From dirty to stored: flushes of single inodes, the background flusher and the periodic commit.
+ */
+#ifndef FOLD_FS_FLUSH_H
+#define FOLD_FS_FLUSH_H
+
+#include "fs/itable.h"
+
+struct fold_session;
+
+/*
+ * Stores all dirty data of the inode and commits recipe, size and times. Survives the process on return (not yet the
+ * power cut). For inodes without data only dirty attributes are committed. Takes the inode's locks; the caller holds
+ * none. Returns the error of this flush; it is also kept for the handles.
+ */
+int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+
+/* fold_flush_inode, then durable on stable storage. */
+int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+
+/* Everything of the volume, durable on return (foldfs sync, periodic commit, unmount). */
+int fold_flush_all(struct fold_session *s) FOLD_MUST;
+
+/* Marks the inode as having dirty attributes (times, size), to be committed in the background. Inode lock held. */
+void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode) FOLD_REQUIRES(inode->lock);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything a mounted volume holds, and the order of opening and closing it.
+ */
+#ifndef FOLD_FS_SESSION_H
+#define FOLD_FS_SESSION_H
+
+#include "fs/itable.h"
+#include "fs/options.h"
+#include "meta/volume.h"
+
+struct fuse_session;
+struct fold_budget;
+struct fold_chunkcache;
+struct fold_control;
+struct fold_dedup;
+struct fold_flusher;
+struct fold_pagecache;
+struct fold_workers;
+
+struct fold_session {
+    struct fold_mount_options opt; /* fixed after open */
+    struct fold_volume *volume;
+    struct fold_itable *inodes;
+    struct fold_dedup *dedup;
+    struct fold_workers *workers;
+    struct fold_budget *budget;
+    struct fold_flusher *flusher;
+    struct fold_chunkcache *chunks;
+    struct fold_pagecache *pages;
+    struct fold_control *control;
+    struct fuse_session *fuse;
+    bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent */
+};
+
+/* Opens the volume and all that serves it. On failure everything is undone. */
+int fold_session_open(const char *store, const struct fold_mount_options *opt, struct fold_session **out) FOLD_MUST;
+
+/* Makes everything durable and closes. Returns the first error. */
+int fold_session_close(struct fold_session *s);
+
+static inline struct fold_catalog *fold_session_catalog(const struct fold_session *s)
+{
+    return s->volume->catalog;
+}
+
+#endif
