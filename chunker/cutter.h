@@ -18,20 +18,24 @@ enum fold_cut_kind {
 #define FOLD_CHUNK_MIN_AVG (4u << 10)
 #define FOLD_CHUNK_MAX_AVG (1u << 20)
 
+/* One stretch of lengths with the same rule: a candidate of `form` is a cut if its mix is at most `mix`. */
+struct fold_cut_rule {
+    uint32_t end; /* first length behind the stretch */
+    int16_t form;
+    uint64_t mix;
+};
+
 /* The law of one volume; fixed at mkfs. Fill with fold_cut_init, treat as read-only. */
 struct fold_cut {
     enum fold_cut_kind kind;
     uint32_t avg; /* mean chunk length that users get, bytes, 4 KiB to 1 MiB, a power of two */
-    uint32_t min; /* no content-defined cut before this length */
-    uint32_t max; /* a cut is forced at this length */
-    uint32_t from;     /* content-defined: first length at which the strict threshold applies */
-    uint32_t normal;   /* length at which the loose threshold takes over */
-    uint64_t strict;   /* strong-mix thresholds */
-    uint64_t loose;
-    int16_t prefilter; /* candidate iff the signed 16-bit form is above it */
+    uint32_t min; /* no content-defined cut before this length; FIXED: avg */
+    uint32_t max; /* a cut is forced at this length; FIXED: avg */
+    struct fold_cut_rule strict; /* from min on */
+    struct fold_cut_rule loose;  /* from strict.end to max */
 };
 
-/* Derives min, max and thresholds. Returns 0, or -EINVAL if `avg` is out of range or not a power of two. */
+/* Derives the law from `avg`. Returns 0, or -EINVAL if `avg` is out of range or not a power of two. */
 int fold_cut_init(struct fold_cut *cut, enum fold_cut_kind kind, uint32_t avg);
 
 /*
@@ -40,6 +44,12 @@ int fold_cut_init(struct fold_cut *cut, enum fold_cut_kind kind, uint32_t avg);
  * result is never 0. The caller decides what to do with an undecided tail.
  */
 size_t fold_cut_next(const struct fold_cut *cut, const uint8_t *data, size_t len);
+
+/*
+ * The same for a caller who was told before that data[0..known) holds no cut (the call with len = known returned
+ * 0): the bytes looked at then are not scanned again. `known` = 0 is fold_cut_next.
+ */
+size_t fold_cut_resume(const struct fold_cut *cut, const uint8_t *data, size_t len, size_t known);
 
 /* Fixed: length from file offset `off` to the next multiple of the chunk size. */
 static inline size_t fold_cut_fixed(const struct fold_cut *cut, uint64_t off)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CRC-32 in plain C (slicing by 8), its combination, and the choice of version.
+ */
+#include "asm/crc32.h"
+
+#include "asm/crcpoly.h"
+#include "crc_tables.h"
+
+uint32_t fold_crc32_c(uint32_t crc, const void *data, size_t len)
+{
+    return ~fold_crcpoly_slice(fold_crc32_table, ~crc, data, len);
+}
+
+uint32_t fold_crc32_combine(uint32_t crc1, uint32_t crc2, uint64_t len2)
+{
+    return fold_crcpoly_combine(FOLD_CRC32_POLY, crc1, crc2, len2);
+}
+
+void fold_crc32_select(unsigned flags, struct fold_kernels *out)
+{
+    (void)flags;
+    out->crc32 = fold_crc32_c;
+}

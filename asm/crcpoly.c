@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CRC arithmetic in plain C. Also compiled into the table generator, so it depends on nothing.
+ */
+#include "asm/crcpoly.h"
+
+#define X0 0x80000000u /* the polynomial 1 */
+#define X1 0x40000000u /* the polynomial x */
+
+uint32_t fold_crcpoly_mul(uint32_t poly, uint32_t a, uint32_t b)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < 32; i++) {
+        sum ^= b & (0u - (a >> 31));
+        a <<= 1;
+        b = (b >> 1) ^ (poly & (0u - (b & 1)));
+    }
+    return sum;
+}
+
+uint32_t fold_crcpoly_power(uint32_t poly, uint64_t n)
+{
+    uint32_t square = X1;
+    uint32_t power = X0;
+    for (; n != 0; n >>= 1) {
+        if (n & 1)
+            power = fold_crcpoly_mul(poly, power, square);
+        square = fold_crcpoly_mul(poly, square, square);
+    }
+    return power;
+}
+
+uint32_t fold_crcpoly_combine(uint32_t poly, uint32_t crc1, uint32_t crc2, uint64_t len2)
+{
+    /* The order of x divides 2^32 - 1, so the number of bits may be reduced before it overflows. */
+    uint64_t bits = len2 % 0xffffffffu * 8;
+    return fold_crcpoly_mul(poly, crc1, fold_crcpoly_power(poly, bits)) ^ crc2;
+}
+
+uint32_t fold_crcpoly_slice(const uint32_t table[8][256], uint32_t state, const uint8_t *data,
+                            size_t len)
+{
+    for (; len >= 8; data += 8, len -= 8) {
+        uint64_t v = 0;
+        for (unsigned i = 0; i < 8; i++)
+            v |= (uint64_t)data[i] << (8 * i);
+        v ^= state;
+        state = table[7][v & 255] ^ table[6][v >> 8 & 255] ^ table[5][v >> 16 & 255] ^
+                table[4][v >> 24 & 255] ^ table[3][v >> 32 & 255] ^ table[2][v >> 40 & 255] ^
+                table[1][v >> 48 & 255] ^ table[0][v >> 56];
+    }
+    for (; len > 0; data++, len--)
+        state = state >> 8 ^ table[0][(state ^ *data) & 255];
+    return state;
+}
