@@ -54,6 +54,8 @@ struct fold_put {
     const void *data; /* raw bytes, owned by the caller until return */
     uint32_t len;     /* 1 .. 4 MiB */
     struct fold_fp fp;
+    bool force;          /* in: store it even if the fingerprint is known (content differs: a collision), and leave
+                          * the known entry in the open table and the index as it is */
     struct fold_loc loc; /* out */
     bool found;          /* out: another thread stored it in the meantime (found by fingerprint in the open table) */
 };
