@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket of a live mount: STORE/run/control, mode 0600, open to root and to the daemon's own user.
+ * The control socket of a live mount: STORE/run/control, mode 0600, open to root and to the
+ * daemon's own user.
  *
- * A connection carries one request, a line of JSON {"verb": "...", "args": {...}}, and is answered by lines of JSON:
- * any number of {"progress": ...}, then one {"ok": true, "result": ...} or
+ * A connection carries one request, a line of JSON {"verb": "...", "args": {...}}, and is answered
+ * by lines of JSON: any number of {"progress": ...}, then one {"ok": true, "result": ...} or
  * {"ok": false, "code": n, "name": "...", "message": "..."}.
  */
 #ifndef FOLD_FS_CONTROL_H
@@ -18,9 +19,9 @@ struct fold_control;
 struct fold_control_reply;
 
 /*
- * Answers one request. `args` is an object (maybe empty), borrowed. Runs in a thread of the control object; several
- * requests run at once (also of one verb), so that a long one does not keep the others waiting. A negative return becomes
- * the final error of the request, 0 the final result.
+ * Answers one request. `args` is an object (maybe empty), borrowed. Runs in a thread of the control
+ * object; several requests run at once (also of one verb), so that a long one does not keep the
+ * others waiting. A negative return becomes the final error of the request, 0 the final result.
  */
 typedef int (*fold_control_fn)(void *session, json_t *args, struct fold_control_reply *reply);
 
@@ -30,25 +31,31 @@ struct fold_control_verb {
 };
 
 /*
- * Serves requests below the store directory `storefd` (not kept) until stop. `verbs` and `session` must live as long.
- * A socket left behind by a dead daemon is replaced. -EADDRINUSE if another daemon answers there; -errno.
+ * Serves requests below the store directory `storefd` (not kept) until stop. `verbs` and `session`
+ * must live as long. A socket left behind by a dead daemon is replaced. -EADDRINUSE if another
+ * daemon answers there; -errno.
  */
 int fold_control_start(int storefd, const struct fold_control_verb *verbs, size_t n, void *session,
                        struct fold_control **out) FOLD_MUST;
 
-/* Cancels and joins running requests, removes the socket. NULL is fine. Not from a handler. */
+/* Cancels and joins running requests, removes the socket. NULL is fine. Not from a handler; before
+ * the store is unlocked. */
 void fold_control_stop(struct fold_control *c);
 
-/* From a handler: sends a progress line; takes over `progress`. -EPIPE if the client is gone, -ECANCELED at stop. */
+/* From a handler: sends a progress line; takes over `progress`. -EPIPE if the client is gone,
+ * -ECANCELED at stop. */
 int fold_control_progress(struct fold_control_reply *reply, json_t *progress);
 
-/* From a handler: sets the result of the final line; takes over `result`. The last call counts; none means null. */
+/* From a handler: sets the result of the final line; takes over `result`. The last call counts;
+ * none means null. */
 void fold_control_result(struct fold_control_reply *reply, json_t *result);
 
-/* From a handler: true if the work should end early because the client left or the control object stops. */
+/* From a handler: true if the work should end early because the client left or the control object
+ * stops. */
 bool fold_control_cancelled(struct fold_control_reply *reply);
 
-/* Client: connects to the daemon that serves the store `storefd`. Returns the socket; -ECONNREFUSED or -ENOENT if none. */
+/* Client: connects to the daemon that serves the store `storefd`. Returns the socket; -ECONNREFUSED
+ * or -ENOENT if none. */
 int fold_control_connect(int storefd) FOLD_MUST;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mount options: one plain struct, filled from comma lists by the table in options.def. Nothing here touches the
- * system except the default that depends on who mounts.
+ * Mount options: one plain struct, filled from comma lists by the table in options.def. Nothing
+ * here touches the system except the default that depends on who mounts.
  */
 #ifndef FOLD_FS_OPTIONS_H
 #define FOLD_FS_OPTIONS_H
@@ -37,26 +37,29 @@ struct fold_mount_options {
     uint64_t max_read_bytes;
 };
 
-/* The defaults; `root` says whether the superuser mounts (then allow_other, suid and dev are on). */
+/* The defaults; `root` says whether the superuser mounts (then allow_other, suid and dev are on).
+ */
 void fold_mount_options_init(struct fold_mount_options *opt, bool root);
 
 /*
- * Applies one comma-separated list. A backslash keeps the next character from ending a word. Unknown words are
- * skipped if `sloppy`. Returns 0, or -EINVAL with a whole sentence in `why`; `opt` is then half changed.
+ * Applies one comma-separated list. A backslash keeps the next character from ending a word.
+ * Unknown words are skipped if `sloppy`. Returns 0, or -EINVAL with a whole sentence in `why`;
+ * `opt` is then half changed.
  */
-int fold_mount_options_parse(struct fold_mount_options *opt, const char *list, bool sloppy, char *why,
-                             size_t why_size) FOLD_MUST;
+int fold_mount_options_parse(struct fold_mount_options *opt, const char *list, bool sloppy,
+                             char *why, size_t why_size) FOLD_MUST;
 
 /*
- * The option string for libfuse (what follows -o) that belongs to `opt`: type, source, flags. `store` is the absolute path.
- * malloc'd; NULL if memory is short.
+ * The option string for libfuse (what follows -o) that belongs to `opt`: type, source, flags.
+ * `store` is the absolute path. malloc'd; NULL if memory is short.
  */
 char *fold_mount_options_fuse(const struct fold_mount_options *opt, const char *store);
 
 /* Prints the table, one option per line with its default, as --help shows it. */
 void fold_mount_options_help(FILE *out);
 
-/* A size like "16K", "1.5G" or "4096" (powers of 1024; K, M, G, T, optionally followed by "iB" or "B"). -EINVAL, -ERANGE. */
+/* A size like "16K", "1.5G" or "4096" (powers of 1024; K, M, G, T, optionally followed by "iB" or
+ * "B"). -EINVAL, -ERANGE. */
 int fold_size_parse(const char *text, uint64_t *bytes) FOLD_MUST;
 
 /* The shortest exact form ("16K", "5000"), in `buf`, which is returned. */

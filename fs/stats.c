@@ -112,9 +112,12 @@ json_t *fold_stats_to_json(const struct fold_stats *s)
     bad |= set_count(o, "garbage_bytes", s->garbage_bytes);
     bad |= set_count(o, "chunks", s->chunks);
     bad |= set_count(o, "mean_chunk_bytes", s->chunks != 0 ? s->unique_bytes / s->chunks : 0);
-    bad |= json_object_set_new(o, "dedup_ratio", json_real(ratio(s->logical_bytes, s->unique_bytes)));
-    bad |= json_object_set_new(o, "compress_ratio", json_real(ratio(s->unique_bytes, s->stored_bytes)));
-    bad |= json_object_set_new(o, "total_ratio", json_real(ratio(s->logical_bytes, s->stored_bytes)));
+    bad |=
+        json_object_set_new(o, "dedup_ratio", json_real(ratio(s->logical_bytes, s->unique_bytes)));
+    bad |= json_object_set_new(o, "compress_ratio",
+                               json_real(ratio(s->unique_bytes, s->stored_bytes)));
+    bad |=
+        json_object_set_new(o, "total_ratio", json_real(ratio(s->logical_bytes, s->stored_bytes)));
     bad |= set_count(o, "segments", s->segments);
     bad |= set_count(o, "open_segments", s->open_segments);
     bad |= set_count(o, "damaged_chunks", s->damaged_chunks);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What 'foldfs stats' reports of a volume: one plain struct and its JSON form. A snapshot of counters that move while they are
- * read, not one consistent instant.
+ * What 'foldfs stats' reports of a volume: one plain struct and its JSON form. A snapshot of
+ * counters that move while they are read, not one consistent instant.
  */
 #ifndef FOLD_FS_STATS_H
 #define FOLD_FS_STATS_H
@@ -56,7 +56,8 @@ struct fold_stats {
     struct fold_stats_kernel kernel[FOLD_STATS_KERNELS];
 };
 
-/* Fills everything that the open volume and the process know; `ingest` is zeroed and `mounted` false. */
+/* Fills everything that the open volume and the process know; `ingest` is zeroed and `mounted`
+ * false. */
 void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out);
 
 /* A new object with all keys, ratios included; NULL if memory is short. */
