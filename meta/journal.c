@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Journal files: life cycle and appending (reading them back is in journal_read.c).
+ *
+ * At most times there are two files: the current one and the prepared next one. A checkpoint rotates to the next, and when
+ * the catalog has the content of the old one, that becomes the next again: its blocks are allocated and written
+ * already, so syncing an append needs no commit of the host filesystem's own journal.
+ * A prepared file is complete on disk (header synced, name synced) before a record can enter it.
+ *
+ * Lock: `lock` guards the set of files; the position in the current file belongs to the appender and is atomic for
+ * readers. Descriptors are counted references: a sync keeps its file open while others rotate and retire.
+ */
+#include "meta/journal.h"
+
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/lock.h"
+#include "meta/base/log.h"
+#include "meta/journal_format.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#define GROW_BYTES (4u << 20) /* the file is extended by this much at once */
+#define KEEP_BYTES (4u << 20) /* what a trimmed journal keeps for the next life */
+
+struct journal_file {
+    struct journal_file *older; /* guarded by lock */
+    uint32_t number;
+    uint32_t seed;     /* of the records' checksums */
+    int fd;
+    unsigned refs;     /* guarded by lock */
+    uint64_t reserved; /* appender: bytes allocated on the host */
+    _Atomic uint64_t end;
+};
+
+struct fold_journal {
+    int dirfd;
+    bool read_only;
+    struct fold_lock lock;
+    struct journal_file *current; /* guarded by lock; changed by the appender only */
+    struct journal_file *next;    /* guarded by lock; set by the checkpoint, taken by the appender */
+    struct journal_file *old;     /* guarded by lock: left behind, not retired */
+    _Atomic uint64_t pending_old; /* bytes in `old` */
+    uint64_t last_append;         /* appender: where the last record begins */
+    bool broken;                  /* appender: a failed append could not be undone */
+};
+
+int fold_journal_format(int storefd)
+{
+    return fold_io_mkdir(storefd, "journal", 0700);
+}
+
+int fold_journal_open(int storefd, bool read_only, struct fold_journal **out)
+{
+    int fd = fold_io_open(storefd, "journal", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    struct fold_journal *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    j->dirfd = fd;
+    j->read_only = read_only;
+    fold_lock_init(&j->lock, FOLD_RANK_JOURNAL, "journal");
+    *out = j;
+    return 0;
+}
+
+int fold_journal_replay(struct fold_journal *j, fold_journal_fn fn, void *arg,
+                        struct fold_journal_replay *out)
+{
+    return fold_journal_read_all(j->dirfd, fn, arg, out);
+}
+
+static void file_unref_locked(struct journal_file *f)
+{
+    if (f != NULL && --f->refs == 0) {
+        (void)close(f->fd);
+        free(f);
+    }
+}
+
+/* Opens or creates file `number` and gives it a fresh header; durable with its name on return. */
+static int file_begin(struct fold_journal *j, uint32_t number, struct journal_file **out)
+{
+    char name[FOLD_JOURNAL_NAME_BYTES];
+    fold_journal_file_name(number, name);
+    uint8_t salt[FOLD_JOURNAL_SALT_BYTES];
+    if (getrandom(salt, sizeof salt, 0) != (ssize_t)sizeof salt)
+        return -EIO;
+    uint8_t header[FOLD_JOURNAL_HEADER_BYTES];
+    uint32_t seed = fold_journal_header_write(header, number, salt);
+
+    int fd = fold_io_open(j->dirfd, name, O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return fd;
+    struct stat st;
+    int rc = fold_io_pwrite(fd, header, sizeof header, 0);
+    if (rc == 0)
+        rc = fold_io_fdatasync(fd);
+    if (rc == 0)
+        rc = fold_io_fsync(j->dirfd);
+    if (rc == 0)
+        rc = fold_io_fstat(fd, &st);
+    struct journal_file *f = rc == 0 ? calloc(1, sizeof *f) : NULL;
+    if (f == NULL) {
+        (void)close(fd);
+        return rc < 0 ? rc : -ENOMEM;
+    }
+    f->number = number;
+    f->seed = seed;
+    f->fd = fd;
+    f->refs = 1;
+    f->reserved = (uint64_t)st.st_size;
+    atomic_init(&f->end, sizeof header);
+    *out = f;
+    return 0;
+}
+
+/* Turns file `from` into a fresh file `to`. */
+static int file_recycle(struct fold_journal *j, uint32_t from, uint32_t to,
+                        struct journal_file **out)
+{
+    char old_name[FOLD_JOURNAL_NAME_BYTES], new_name[FOLD_JOURNAL_NAME_BYTES];
+    fold_journal_file_name(from, old_name);
+    fold_journal_file_name(to, new_name);
+    int rc = fold_io_rename(j->dirfd, old_name, new_name);
+    return rc < 0 ? rc : file_begin(j, to, out);
+}
+
+int fold_journal_start(struct fold_journal *j)
+{
+    uint32_t *numbers = NULL;
+    size_t n = 0;
+    int rc = fold_journal_list(j->dirfd, &numbers, &n);
+    if (rc < 0)
+        return rc;
+    /* The newest file is recycled, the others go. */
+    uint32_t number = n > 0 ? numbers[n - 1] + 1 : 1;
+    for (size_t i = 0; rc == 0 && i + 1 < n; i++) {
+        char name[FOLD_JOURNAL_NAME_BYTES];
+        fold_journal_file_name(numbers[i], name);
+        rc = fold_io_unlink(j->dirfd, name);
+    }
+    struct journal_file *f = NULL;
+    if (rc == 0)
+        rc = n > 0 ? file_recycle(j, numbers[n - 1], number, &f) : file_begin(j, number, &f);
+    free(numbers);
+    if (rc < 0)
+        return rc;
+    fold_lock_take(&j->lock);
+    j->current = f;
+    fold_lock_drop(&j->lock);
+    return 0;
+}
+
+/* Keeps host blocks allocated ahead of the appends. Failing is no harm: the append itself will tell. */
+static void file_reserve(struct journal_file *f, uint64_t need)
+{
+    if (need <= f->reserved)
+        return;
+    uint64_t goal = (need + GROW_BYTES - 1) / GROW_BYTES * GROW_BYTES;
+    if (fold_io_fallocate(f->fd, 0, f->reserved, goal - f->reserved) == 0)
+        f->reserved = goal;
+}
+
+int fold_journal_take_back(struct fold_journal *j)
+{
+    static const uint8_t zeros[FOLD_JOURNAL_MAGIC_BYTES];
+    struct journal_file *f = j->current;
+    int rc = fold_io_pwrite(f->fd, zeros, sizeof zeros, j->last_append);
+    if (rc < 0) {
+        fold_error("journal %u: cannot undo a record at %llu: %s", f->number,
+                   (unsigned long long)j->last_append, fold_err_text(rc));
+        j->broken = true;
+        return -FOLD_E_SICK;
+    }
+    atomic_store(&f->end, j->last_append);
+    return 0;
+}
+
+int fold_journal_append(struct fold_journal *j, const struct fold_journal_record *rec)
+{
+    if (j->broken)
+        return -FOLD_E_SICK;
+    struct journal_file *f = j->current;
+    uint8_t head[FOLD_JOURNAL_HEAD_MAX];
+    size_t head_len = fold_journal_head_write(head, f->seed, rec);
+    if (head_len == 0)
+        return -EFBIG;
+    uint64_t at = atomic_load_explicit(&f->end, memory_order_relaxed);
+    uint64_t end = at + head_len + rec->len;
+    file_reserve(f, end);
+
+    union {
+        const void *in;
+        void *out;
+    } payload = {.in = rec->data}; /* iovec has no const; it is only read */
+    struct iovec iov[2] = {{head, head_len}, {payload.out, rec->len}};
+    j->last_append = at;
+    int rc = fold_io_pwritev(f->fd, iov, 2, at);
+    if (rc < 0) {
+        fold_error("journal %u: append failed: %s", f->number, fold_err_text(rc));
+        int undo = fold_journal_take_back(j);
+        return undo < 0 ? undo : rc;
+    }
+    atomic_store(&f->end, end);
+    return 0;
+}
+
+int fold_journal_sync(struct fold_journal *j)
+{
+    fold_lock_take(&j->lock);
+    struct journal_file *f = j->current;
+    f->refs++;
+    fold_lock_drop(&j->lock);
+    int rc = fold_io_fdatasync(f->fd);
+    fold_lock_take(&j->lock);
+    file_unref_locked(f);
+    fold_lock_drop(&j->lock);
+    return rc;
+}
+
+int fold_journal_prepare(struct fold_journal *j)
+{
+    fold_lock_take(&j->lock);
+    bool ready = j->next != NULL;
+    uint32_t number = j->current->number + 1;
+    fold_lock_drop(&j->lock);
+    if (ready)
+        return 0;
+    struct journal_file *f = NULL;
+    int rc = file_begin(j, number, &f);
+    if (rc < 0)
+        return rc;
+    fold_lock_take(&j->lock);
+    j->next = f;
+    fold_lock_drop(&j->lock);
+    return 0;
+}
+
+void fold_journal_rotate(struct fold_journal *j)
+{
+    fold_lock_take(&j->lock);
+    struct journal_file *f = j->current;
+    atomic_fetch_add(&j->pending_old, atomic_load(&f->end) - FOLD_JOURNAL_HEADER_BYTES);
+    f->older = j->old;
+    j->old = f;
+    j->current = j->next;
+    j->next = NULL;
+    fold_lock_drop(&j->lock);
+}
+
+void fold_journal_retire(struct fold_journal *j)
+{
+    fold_lock_take(&j->lock);
+    struct journal_file *list = j->old;
+    j->old = NULL;
+    atomic_store(&j->pending_old, 0);
+    uint32_t number = j->current->number + 1;
+    bool want = j->next == NULL;
+    fold_lock_drop(&j->lock);
+
+    struct journal_file *next = NULL;
+    while (list != NULL) {
+        struct journal_file *f = list;
+        list = f->older;
+        char name[FOLD_JOURNAL_NAME_BYTES];
+        fold_journal_file_name(f->number, name);
+        int rc = want && next == NULL ? file_recycle(j, f->number, number, &next)
+                                      : fold_io_unlink(j->dirfd, name);
+        if (rc < 0)
+            fold_warn("journal %u: cannot retire the file: %s", f->number, fold_err_text(rc));
+        fold_lock_take(&j->lock);
+        file_unref_locked(f);
+        fold_lock_drop(&j->lock);
+    }
+    if (next != NULL) {
+        fold_lock_take(&j->lock);
+        j->next = next;
+        fold_lock_drop(&j->lock);
+    }
+}
+
+uint64_t fold_journal_pending(const struct fold_journal *j)
+{
+    /* Called by the appender or for a rough idea: the current file may change under a reader's feet, but not go away
+     * with its memory, which `old` keeps until it is counted there. */
+    uint64_t old = atomic_load(&j->pending_old);
+    const struct journal_file *f = j->current;
+    return f == NULL ? old : old + atomic_load(&f->end) - FOLD_JOURNAL_HEADER_BYTES;
+}
+
+uint64_t fold_journal_bytes(struct fold_journal *j)
+{
+    uint64_t sum = 0;
+    struct stat st;
+    fold_lock_take(&j->lock);
+    const struct journal_file *ends[2] = {j->current, j->next};
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(ends); i++)
+        if (ends[i] != NULL && fold_io_fstat(ends[i]->fd, &st) == 0)
+            sum += (uint64_t)st.st_blocks * 512;
+    for (const struct journal_file *f = j->old; f != NULL; f = f->older)
+        if (fold_io_fstat(f->fd, &st) == 0)
+            sum += (uint64_t)st.st_blocks * 512;
+    fold_lock_drop(&j->lock);
+    return sum;
+}
+
+static void trim(struct fold_journal *j)
+{
+    if (j->next != NULL) {
+        char name[FOLD_JOURNAL_NAME_BYTES];
+        fold_journal_file_name(j->next->number, name);
+        if (fold_io_unlink(j->dirfd, name) < 0)
+            return;
+    }
+    if (j->current != NULL && j->current->reserved > KEEP_BYTES &&
+        fold_io_truncate(j->current->fd, KEEP_BYTES) < 0)
+        fold_warn("journal %u: cannot give space back", j->current->number);
+}
+
+void fold_journal_close(struct fold_journal *j, bool do_trim)
+{
+    if (j == NULL)
+        return;
+    if (do_trim && !j->read_only)
+        trim(j);
+    fold_lock_take(&j->lock);
+    file_unref_locked(j->current);
+    file_unref_locked(j->next);
+    while (j->old != NULL) {
+        struct journal_file *f = j->old;
+        j->old = f->older;
+        file_unref_locked(f);
+    }
+    fold_lock_drop(&j->lock);
+    fold_lock_fini(&j->lock);
+    (void)close(j->dirfd);
+    free(j);
+}

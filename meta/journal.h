@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The journal of commits: files journal/NNNNNNNN.log of checksummed records. An appended record survives the death of the
+ * process at once and a power cut after fold_journal_sync. Files are recycled: the checksum of a record covers the file's
+ * number and salt, so bytes of a former life never pass for records.
+ *
+ * Append, take_back and rotate: one caller at a time (the holder of the commit lock). Prepare and retire: one caller at
+ * a time (the checkpoint). Sync, bytes and pending: any thread.
+ */
+#ifndef FOLD_META_JOURNAL_H
+#define FOLD_META_JOURNAL_H
+
+#include "meta/store.h"
+#include "meta/types.h"
+
+struct fold_journal;
+
+struct fold_journal_record {
+    fold_lsn lsn;
+    const struct fold_dep *deps; /* what must be in the blob area for the record to count */
+    size_t ndeps;
+    const void *data;
+    size_t len;
+};
+
+/* Creates journal/ (empty). */
+int fold_journal_format(int storefd) FOLD_MUST;
+
+/* Opens journal/ below `storefd` for replay. */
+int fold_journal_open(int storefd, bool read_only, struct fold_journal **out) FOLD_MUST;
+
+struct fold_journal_replay {
+    uint64_t records; /* handed to the callback and taken by it */
+    uint64_t dropped; /* whole records behind the point where replay stopped */
+    uint64_t bytes;   /* of the records handed out */
+    bool damaged;     /* replay stopped at a torn record although whole ones of a later file follow */
+};
+
+/*
+ * Hands out the records in order, up to the first that is torn or does not follow its predecessor's lsn. `fn` returns 0 to
+ * take the record, 1 to stop before it, negative to fail.
+ */
+typedef int (*fold_journal_fn)(void *arg, const struct fold_journal_record *rec);
+int fold_journal_replay(struct fold_journal *j, fold_journal_fn fn, void *arg,
+                        struct fold_journal_replay *out) FOLD_MUST;
+
+/*
+ * Begins a fresh file; what is in the others must not be needed any more: none of it is ever replayed again once this returned
+ * 0. Appending is possible from here on.
+ */
+int fold_journal_start(struct fold_journal *j) FOLD_MUST;
+
+/* Appends a record. On failure (-ENOSPC, -EIO, ...) it is as if it had not been tried; -FOLD_E_SICK if even that failed. */
+int fold_journal_append(struct fold_journal *j, const struct fold_journal_record *rec) FOLD_MUST;
+
+/* Makes the last append undone (it must not have been synced or acknowledged). */
+int fold_journal_take_back(struct fold_journal *j) FOLD_MUST;
+
+/* Makes everything appended before durable. A failure must be treated as final. */
+int fold_journal_sync(struct fold_journal *j) FOLD_MUST;
+
+/* Has the next file ready, so that rotate cannot fail. */
+int fold_journal_prepare(struct fold_journal *j) FOLD_MUST;
+
+/* Goes on in the next file (which must be prepared). The file left behind must have been synced. */
+void fold_journal_rotate(struct fold_journal *j);
+
+/* Gives up the files before the current one; one of them is recycled. Failures only cost space and are logged. */
+void fold_journal_retire(struct fold_journal *j);
+
+/* Bytes appended to files that are not retired yet. */
+uint64_t fold_journal_pending(const struct fold_journal *j);
+
+/* Bytes the files occupy on the host. */
+uint64_t fold_journal_bytes(struct fold_journal *j);
+
+/* `trim`: nothing in the journal is needed any more, give most of its space back. */
+void fold_journal_close(struct fold_journal *j, bool trim);
+
+#endif

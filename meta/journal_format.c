@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Encodes journal files and reads them back. Reading trusts nothing: a file with a wrong header counts as empty, a record
+ * with a wrong checksum is the end of its file.
+ */
+#include "meta/journal_format.h"
+
+#include "asm/kernels.h"
+#include "meta/base/bytes.h"
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/log.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#define HEADER_VERSION 1u
+#define RECORD_MAGIC   0x314a4446u /* "FDJ1" */
+#define WINDOW_BYTES   (1u << 20)
+
+static const uint8_t header_magic[8] = {'F', 'O', 'L', 'D', 'J', 'R', 'N', 'L'};
+
+/* Input window over a file. */
+struct source {
+    int fd;
+    uint64_t size; /* of the file */
+    uint64_t pos;  /* file offset of buf[0] */
+    uint8_t *buf;
+    size_t len, cap;
+};
+
+struct reader {
+    fold_journal_fn fn;
+    void *arg;
+    struct fold_journal_replay *out;
+    fold_lsn last; /* of the record before, 0 if there was none */
+    bool stopped;
+};
+
+void fold_journal_file_name(uint32_t number, char name[FOLD_JOURNAL_NAME_BYTES])
+{
+    (void)snprintf(name, FOLD_JOURNAL_NAME_BYTES, "%08u.log", number);
+}
+
+uint32_t fold_journal_header_write(uint8_t out[FOLD_JOURNAL_HEADER_BYTES], uint32_t number,
+                                   const uint8_t salt[FOLD_JOURNAL_SALT_BYTES])
+{
+    memset(out, 0, FOLD_JOURNAL_HEADER_BYTES);
+    struct fold_wr w = fold_wr_init(out, FOLD_JOURNAL_HEADER_BYTES);
+    fold_wr_bytes(&w, header_magic, sizeof header_magic);
+    fold_wr_u32(&w, HEADER_VERSION);
+    fold_wr_u32(&w, number);
+    fold_wr_bytes(&w, salt, FOLD_JOURNAL_SALT_BYTES);
+    uint32_t crc = fold_kernels()->crc32c(0, out, FOLD_JOURNAL_HEADER_BYTES - 4);
+    w = fold_wr_init(out + FOLD_JOURNAL_HEADER_BYTES - 4, 4);
+    fold_wr_u32(&w, crc);
+    return crc;
+}
+
+size_t fold_journal_head_write(uint8_t out[FOLD_JOURNAL_HEAD_MAX], uint32_t seed,
+                               const struct fold_journal_record *rec)
+{
+    struct fold_wr w = fold_wr_init(out, FOLD_JOURNAL_HEAD_MAX);
+    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * rec->ndeps;
+    if (rec->ndeps > FOLD_STORE_MAX_DEPS || rec->len > FOLD_JOURNAL_RECORD_MAX - head_len)
+        return 0;
+    fold_wr_u32(&w, RECORD_MAGIC);
+    fold_wr_u32(&w, 0);
+    fold_wr_u32(&w, (uint32_t)(head_len + rec->len));
+    fold_wr_u16(&w, 0);
+    fold_wr_u16(&w, (uint16_t)rec->ndeps);
+    fold_wr_u64(&w, rec->lsn);
+    for (size_t i = 0; i < rec->ndeps; i++) {
+        fold_wr_u32(&w, rec->deps[i].seg);
+        fold_wr_u32(&w, rec->deps[i].end);
+    }
+    const struct fold_kernels *k = fold_kernels();
+    uint32_t crc = k->crc32c(seed, out + 8, head_len - 8);
+    crc = k->crc32c(crc, rec->data, rec->len);
+    w = fold_wr_init(out + 4, 4);
+    fold_wr_u32(&w, crc);
+    return head_len;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint32_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* Only names this code would have written count. */
+static bool parse_name(const char *name, uint32_t *number)
+{
+    char again[FOLD_JOURNAL_NAME_BYTES];
+    char *end;
+    errno = 0;
+    unsigned long v = strtoul(name, &end, 10);
+    if (errno != 0 || v > UINT32_MAX || strcmp(end, ".log") != 0)
+        return false;
+    fold_journal_file_name((uint32_t)v, again);
+    *number = (uint32_t)v;
+    return strcmp(name, again) == 0;
+}
+
+int fold_journal_list(int dirfd, uint32_t **numbers, size_t *count)
+{
+    int fd = fold_io_open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    uint32_t *list = NULL;
+    size_t n = 0, cap = 0;
+    int rc = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *e = readdir(dir);
+        uint32_t number;
+        if (e == NULL) {
+            rc = -errno;
+            break;
+        }
+        if (!parse_name(e->d_name, &number))
+            continue;
+        if (n == cap) {
+            cap = cap * 2 + 8;
+            uint32_t *more = realloc(list, cap * sizeof *list);
+            if (more == NULL) {
+                rc = -ENOMEM;
+                break;
+            }
+            list = more;
+        }
+        list[n++] = number;
+    }
+    (void)closedir(dir);
+    if (rc < 0) {
+        free(list);
+        return rc;
+    }
+    if (n > 1)
+        qsort(list, n, sizeof *list, compare_numbers);
+    *numbers = list;
+    *count = n;
+    return 0;
+}
+
+/* Makes `need` bytes at file offset `at` visible: 1 if they are in the file, 0 if it ends before. */
+static int source_need(struct source *s, uint64_t at, size_t need, const uint8_t **out)
+{
+    if (at > s->size || need > s->size - at)
+        return 0;
+    if (at < s->pos || at - s->pos > s->len || need > s->len - (at - s->pos)) {
+        size_t want = FOLD_MAX(need, (size_t)WINDOW_BYTES);
+        want = (size_t)FOLD_MIN((uint64_t)want, s->size - at);
+        if (want > s->cap) {
+            uint8_t *more = realloc(s->buf, want);
+            if (more == NULL)
+                return -ENOMEM;
+            s->buf = more;
+            s->cap = want;
+        }
+        s->len = 0;
+        s->pos = at;
+        int rc = fold_io_pread(s->fd, s->buf, want, at);
+        if (rc < 0)
+            return rc;
+        s->len = want;
+    }
+    *out = s->buf + (at - s->pos);
+    return 1;
+}
+
+/* 1 and the checksum seed if the file has the header of `number`. */
+static int read_header(struct source *s, uint32_t number, uint32_t *seed)
+{
+    const uint8_t *p;
+    int rc = source_need(s, 0, FOLD_JOURNAL_HEADER_BYTES, &p);
+    if (rc <= 0)
+        return rc;
+    struct fold_rd r = fold_rd_init(p, FOLD_JOURNAL_HEADER_BYTES);
+    const uint8_t *magic = fold_rd_bytes(&r, sizeof header_magic);
+    uint32_t version = fold_rd_u32(&r);
+    uint32_t stored = fold_rd_u32(&r);
+    r = fold_rd_init(p + FOLD_JOURNAL_HEADER_BYTES - 4, 4);
+    uint32_t crc = fold_rd_u32(&r);
+    if (memcmp(magic, header_magic, sizeof header_magic) != 0 || version != HEADER_VERSION ||
+        stored != number || crc != fold_kernels()->crc32c(0, p, FOLD_JOURNAL_HEADER_BYTES - 4))
+        return 0;
+    *seed = crc;
+    return 1;
+}
+
+/* One record at `at`: 1 and *rec (its pointers into the window and `deps`), 0 if there is no whole record. */
+static int read_record(struct source *s, uint64_t at, uint32_t seed,
+                       struct fold_dep deps[FOLD_STORE_MAX_DEPS], struct fold_journal_record *rec,
+                       uint64_t *end)
+{
+    const uint8_t *p;
+    int rc = source_need(s, at, FOLD_JOURNAL_FIXED_BYTES, &p);
+    if (rc <= 0)
+        return rc;
+    struct fold_rd r = fold_rd_init(p, FOLD_JOURNAL_FIXED_BYTES);
+    uint32_t magic = fold_rd_u32(&r);
+    uint32_t crc = fold_rd_u32(&r);
+    uint32_t len = fold_rd_u32(&r);
+    uint16_t flags = fold_rd_u16(&r);
+    uint16_t ndeps = fold_rd_u16(&r);
+    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * (size_t)ndeps;
+    if (magic != RECORD_MAGIC || flags != 0 || ndeps > FOLD_STORE_MAX_DEPS || len < head_len ||
+        len > FOLD_JOURNAL_RECORD_MAX)
+        return 0;
+    rc = source_need(s, at, len, &p);
+    if (rc <= 0)
+        return rc;
+    if (fold_kernels()->crc32c(seed, p + 8, len - 8) != crc)
+        return 0;
+    r = fold_rd_init(p + 16, head_len - 16);
+    rec->lsn = fold_rd_u64(&r);
+    for (size_t i = 0; i < ndeps; i++) {
+        deps[i].seg = fold_rd_u32(&r);
+        deps[i].end = fold_rd_u32(&r);
+    }
+    rec->deps = deps;
+    rec->ndeps = ndeps;
+    rec->data = p + head_len;
+    rec->len = len - head_len;
+    *end = at + len;
+    return 1;
+}
+
+static int deliver(struct reader *rd, const struct fold_journal_record *rec)
+{
+    if (!rd->stopped && rd->last != 0 && rec->lsn != rd->last + 1)
+        rd->stopped = true;
+    if (!rd->stopped) {
+        int rc = rd->fn(rd->arg, rec);
+        if (rc < 0)
+            return rc;
+        rd->stopped = rc > 0;
+    }
+    if (rd->stopped) {
+        rd->out->dropped++;
+        return 0;
+    }
+    rd->last = rec->lsn;
+    rd->out->records++;
+    rd->out->bytes += rec->len;
+    return 0;
+}
+
+static int read_file(struct reader *rd, struct source *s, uint32_t number)
+{
+    uint32_t seed;
+    int rc = read_header(s, number, &seed);
+    if (rc <= 0)
+        return rc; /* a file that never came into use */
+    uint64_t at = FOLD_JOURNAL_HEADER_BYTES;
+    for (;;) {
+        struct fold_dep deps[FOLD_STORE_MAX_DEPS];
+        struct fold_journal_record rec;
+        rc = read_record(s, at, seed, deps, &rec, &at);
+        if (rc <= 0)
+            break;
+        uint64_t dropped = rd->out->dropped;
+        fold_lsn last = rd->last;
+        rc = deliver(rd, &rec);
+        if (rc < 0)
+            break;
+        /* A file is left for the next one only when it is whole on disk: a gap between files is damage. */
+        if (rd->out->dropped > dropped && dropped == 0 && last != 0 && rec.lsn > last + 1)
+            rd->out->damaged = true;
+    }
+    return rc;
+}
+
+int fold_journal_read_all(int dirfd, fold_journal_fn fn, void *arg, struct fold_journal_replay *out)
+{
+    struct fold_journal_replay sum = {0};
+    struct reader rd = {.fn = fn, .arg = arg, .out = &sum};
+    FOLD_AUTO(free) uint32_t *numbers = NULL;
+    size_t n = 0;
+    int rc = fold_journal_list(dirfd, &numbers, &n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        char name[FOLD_JOURNAL_NAME_BYTES];
+        fold_journal_file_name(numbers[i], name);
+        FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
+        struct stat st;
+        if (fd < 0)
+            return fd;
+        rc = fold_io_fstat(fd, &st);
+        if (rc < 0)
+            break;
+        struct source s = {.fd = fd, .size = (uint64_t)st.st_size};
+        rc = read_file(&rd, &s, numbers[i]);
+        free(s.buf);
+    }
+    if (rc == 0)
+        *out = sum;
+    return rc;
+}
