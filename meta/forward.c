@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables are sorted arrays, hashed by segment number with chains; they are immutable once published, and replaced as a
+ * whole under `lock`. `maybe` counts tables per residue class of segment numbers and is read without a lock first, so
+ * that the common case, no table at all, costs one load. `change` serialises writers and is held across the file
+ * write; readers never wait for it.
+ */
+#include "meta/forward.h"
+
+#include "asm/kernels.h"
+#include "meta/base/bytes.h"
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/lock.h"
+#include "meta/base/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#define MAGIC       UINT64_C(0x3144575744444c46) /* "FLDDWWD1" */
+#define HEAD_BYTES  16u
+#define ENTRY_BYTES 12u
+#define CRC_BYTES   4u
+#define MAYBE       16384u
+#define BUCKETS     1024u
+#define NAME_BYTES  16u
+#define MAX_FILE    (256u << 20)
+#define MAX_HOPS    64u
+
+struct table {
+    struct table *next;
+    uint32_t seg;
+    uint32_t count;
+    struct fold_forward_entry entry[];
+};
+
+struct fold_forward {
+    int dirfd;
+    struct fold_lock change;  /* writers; held across file writes */
+    struct fold_rwlock lock;  /* guards the hash */
+    _Atomic uint16_t maybe[MAYBE];
+    struct table *bucket[BUCKETS];
+};
+
+static void table_name(uint32_t seg, char name[NAME_BYTES])
+{
+    (void)snprintf(name, NAME_BYTES, "%08x.fwd", seg);
+}
+
+static uint32_t name_parse(const char *name)
+{
+    char expect[NAME_BYTES];
+    char *end;
+    if (strlen(name) != 12)
+        return 0;
+    unsigned long seg = strtoul(name, &end, 16);
+    if (end != name + 8 || seg > UINT32_MAX)
+        return 0;
+    table_name((uint32_t)seg, expect);
+    return strcmp(name, expect) == 0 ? (uint32_t)seg : 0;
+}
+
+static struct table *table_alloc(uint32_t seg, size_t count)
+{
+    struct table *t = malloc(sizeof *t + count * sizeof t->entry[0]);
+    if (t == NULL)
+        return NULL;
+    t->next = NULL;
+    t->seg = seg;
+    t->count = (uint32_t)count;
+    return t;
+}
+
+static struct table **slot_of(struct fold_forward *f, uint32_t seg)
+{
+    struct table **at = &f->bucket[seg % BUCKETS];
+    while (*at != NULL && (*at)->seg != seg)
+        at = &(*at)->next;
+    return at;
+}
+
+static const struct fold_forward_entry *search(const struct table *t, uint32_t off)
+{
+    size_t low = 0;
+    size_t high = t->count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (t->entry[mid].off < off)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < t->count && t->entry[low].off == off ? &t->entry[low] : NULL;
+}
+
+/* Puts `t` (or nothing) in the place of the segment's table; returns the old one. */
+static struct table *publish(struct fold_forward *f, uint32_t seg, struct table *t)
+{
+    fold_rwlock_write(&f->lock);
+    struct table **at = slot_of(f, seg);
+    struct table *old = *at;
+    if (old != NULL)
+        *at = old->next;
+    if (t != NULL) {
+        at = slot_of(f, seg);
+        t->next = *at;
+        *at = t;
+    }
+    if (old == NULL && t != NULL)
+        atomic_fetch_add(&f->maybe[seg % MAYBE], 1);
+    if (old != NULL && t == NULL)
+        atomic_fetch_sub(&f->maybe[seg % MAYBE], 1);
+    fold_rwlock_drop(&f->lock);
+    return old;
+}
+
+static size_t file_bytes(size_t count)
+{
+    return HEAD_BYTES + count * ENTRY_BYTES + CRC_BYTES;
+}
+
+static int table_save(struct fold_forward *f, const struct table *t)
+{
+    char name[NAME_BYTES];
+    size_t len = file_bytes(t->count);
+    FOLD_AUTO(free) uint8_t *buf = malloc(len);
+    if (buf == NULL)
+        return -ENOMEM;
+    struct fold_wr w = fold_wr_init(buf, len);
+    fold_wr_u64(&w, MAGIC);
+    fold_wr_u32(&w, t->seg);
+    fold_wr_u32(&w, t->count);
+    for (uint32_t i = 0; i < t->count; i++) {
+        fold_wr_u32(&w, t->entry[i].off);
+        fold_wr_u32(&w, t->entry[i].to.seg);
+        fold_wr_u32(&w, t->entry[i].to.off);
+    }
+    fold_wr_u32(&w, fold_kernels()->crc32c(0, buf, len - CRC_BYTES));
+    table_name(t->seg, name);
+    return fold_io_replace(f->dirfd, name, buf, len, 0600);
+}
+
+/* NULL if the bytes are no table of segment `seg`, or without memory. */
+static struct table *table_decode(const uint8_t *buf, size_t len, uint32_t seg)
+{
+    if (len < file_bytes(0))
+        return NULL;
+    struct fold_rd tail = fold_rd_init(buf + len - CRC_BYTES, CRC_BYTES);
+    if (fold_rd_u32(&tail) != fold_kernels()->crc32c(0, buf, len - CRC_BYTES))
+        return NULL;
+    struct fold_rd r = fold_rd_init(buf, len - CRC_BYTES);
+    uint64_t magic = fold_rd_u64(&r);
+    uint32_t named = fold_rd_u32(&r);
+    uint32_t count = fold_rd_u32(&r);
+    if (magic != MAGIC || named != seg || file_bytes(count) != len)
+        return NULL;
+    struct table *t = table_alloc(seg, count);
+    for (uint32_t i = 0; t != NULL && i < count; i++) {
+        t->entry[i].off = fold_rd_u32(&r);
+        t->entry[i].to.seg = fold_rd_u32(&r);
+        t->entry[i].to.off = fold_rd_u32(&r);
+        if (i > 0 && t->entry[i].off <= t->entry[i - 1].off) {
+            free(t);
+            return NULL;
+        }
+    }
+    return t;
+}
+
+static int load_one(void *arg, const char *name)
+{
+    struct fold_forward *f = arg;
+    uint32_t seg = name_parse(name);
+    void *data;
+    size_t len;
+    if (seg == 0)
+        return 0;
+    int rc = fold_io_slurp(f->dirfd, name, MAX_FILE, &data, &len);
+    if (rc < 0)
+        return rc;
+    struct table *t = table_decode(data, len, seg);
+    free(data);
+    if (t == NULL)
+        fold_error("forwarding table %s is damaged; chunks that moved away cannot be found", name);
+    else
+        free(publish(f, seg, t));
+    return 0;
+}
+
+int fold_forward_open(int dirfd, struct fold_forward **out)
+{
+    struct fold_forward *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return -ENOMEM;
+    f->dirfd = dirfd;
+    fold_lock_init(&f->change, FOLD_RANK_STORE, "forward change");
+    fold_rwlock_init(&f->lock, FOLD_RANK_LEAF, "forward");
+    int rc = fold_io_list(dirfd, load_one, f);
+    if (rc < 0) {
+        fold_forward_close(f);
+        return rc;
+    }
+    *out = f;
+    return 0;
+}
+
+void fold_forward_close(struct fold_forward *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (f->bucket[i] != NULL) {
+            struct table *t = f->bucket[i];
+            f->bucket[i] = t->next;
+            free(t);
+        }
+    }
+    fold_rwlock_fini(&f->lock);
+    fold_lock_fini(&f->change);
+    free(f);
+}
+
+struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc)
+{
+    for (unsigned hop = 0; hop < MAX_HOPS; hop++) {
+        if (FOLD_LIKELY(atomic_load_explicit(&f->maybe[loc.seg % MAYBE], memory_order_acquire) == 0))
+            break;
+        fold_rwlock_read(&f->lock);
+        const struct table *t = *slot_of(f, loc.seg);
+        const struct fold_forward_entry *e = t != NULL ? search(t, loc.off) : NULL;
+        struct fold_loc to = e != NULL ? e->to : loc;
+        fold_rwlock_drop(&f->lock);
+        if (fold_loc_equal(to, loc))
+            break;
+        loc = to;
+    }
+    return loc;
+}
+
+static int by_off(const void *a, const void *b)
+{
+    const struct fold_forward_entry *x = a;
+    const struct fold_forward_entry *y = b;
+    return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* The old table with the entries put in; NULL without memory. */
+static struct table *merge(const struct table *old, uint32_t seg,
+                           const struct fold_forward_entry *entries, size_t n)
+{
+    size_t old_count = old != NULL ? old->count : 0;
+    struct table *t = table_alloc(seg, old_count + n);
+    FOLD_AUTO(free) struct fold_forward_entry *fresh = malloc(n * sizeof *fresh);
+    if (t == NULL || fresh == NULL) {
+        free(t);
+        return NULL;
+    }
+    memcpy(fresh, entries, n * sizeof *fresh);
+    qsort(fresh, n, sizeof *fresh, by_off);
+    size_t i = 0;
+    size_t k = 0;
+    t->count = 0;
+    while (i < old_count || k < n) {
+        if (k + 1 < n && fresh[k].off == fresh[k + 1].off) {
+            k++;
+            continue;
+        }
+        bool take_old = k == n || (i < old_count && old->entry[i].off < fresh[k].off);
+        if (!take_old && i < old_count && old->entry[i].off == fresh[k].off)
+            i++;
+        t->entry[t->count++] = take_old ? old->entry[i++] : fresh[k++];
+    }
+    return t;
+}
+
+int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_forward_entry *entries,
+                     size_t n)
+{
+    if (n == 0)
+        return 0;
+    fold_lock_take(&f->change);
+    fold_rwlock_read(&f->lock);
+    struct table *t = merge(*slot_of(f, seg), seg, entries, n);
+    fold_rwlock_drop(&f->lock);
+    int rc = t != NULL ? table_save(f, t) : -ENOMEM;
+    if (rc == 0)
+        t = publish(f, seg, t);
+    free(t);
+    fold_lock_drop(&f->change);
+    return rc;
+}
+
+int fold_forward_retire(struct fold_forward *f, uint32_t seg)
+{
+    char name[NAME_BYTES];
+    table_name(seg, name);
+    fold_lock_take(&f->change);
+    int rc = fold_io_unlink(f->dirfd, name);
+    if (rc == 0 || rc == -ENOENT) {
+        free(publish(f, seg, NULL));
+        rc = 0;
+    }
+    fold_lock_drop(&f->change);
+    return rc;
+}
+
+bool fold_forward_has(struct fold_forward *f, uint32_t seg)
+{
+    fold_rwlock_read(&f->lock);
+    bool has = *slot_of(f, seg) != NULL;
+    fold_rwlock_drop(&f->lock);
+    return has;
+}
+
+void fold_forward_count(struct fold_forward *f, size_t *tables, size_t *entries)
+{
+    *tables = *entries = 0;
+    fold_rwlock_read(&f->lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (const struct table *t = f->bucket[i]; t != NULL; t = t->next) {
+            (*tables)++;
+            *entries += t->count;
+        }
+    }
+    fold_rwlock_drop(&f->lock);
+}
