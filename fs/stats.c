@@ -4,14 +4,7 @@
  */
 #include "fs/stats.h"
 
-#include "asm/kernels.h"
 #include "meta/volume.h"
-
-#include <assert.h>
-
-static_assert(FOLD_STATS_LEVELS == FOLD_LEVELS, "one counter per kernel level");
-
-static const char *const level_names[FOLD_LEVELS] = {"scalar", "sse42", "avx2", "avx512"};
 
 void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out)
 {
@@ -34,7 +27,8 @@ void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out)
     out->open_segments = info.open_segments;
     out->damaged_chunks = info.damaged;
     out->healed_chunks = info.healed;
-    out->kernel_level = level_names[fold_kernels()->level];
+    fold_kernels_counts(out->kernel);
+    out->kernel_level = fold_level_name(fold_kernels()->level);
 }
 
 static double ratio(uint64_t a, uint64_t b)
@@ -65,17 +59,16 @@ static json_t *ingest_json(const struct fold_stats_ingest *in)
     return NULL;
 }
 
-/* {"cdc": {"scalar": 0, "sse42": 0, ...}, ...} */
+/* {"cdc": {"level": "avx2", "calls": 12}, ...} */
 static json_t *kernels_json(const struct fold_stats *s)
 {
     json_t *all = json_object();
     int bad = 0;
-    for (size_t i = 0; i < s->kernels && i < FOLD_STATS_KERNELS; i++) {
-        json_t *calls = json_object();
-        for (unsigned level = 0; level < FOLD_LEVELS; level++)
-            bad |= set_count(calls, level_names[level], s->kernel[i].calls[level]);
-        bad |= json_object_set_new(all, s->kernel[i].name, calls);
-    }
+    for (size_t i = 0; i < FOLD_KERNELS; i++)
+        if (s->kernel[i].name != NULL)
+            bad |= json_object_set_new(all, s->kernel[i].name,
+                                       json_pack("{s:s,s:I}", "level", s->kernel[i].level, "calls",
+                                                 (json_int_t)s->kernel[i].calls));
     if (bad == 0)
         return all;
     json_decref(all);
@@ -124,7 +117,7 @@ json_t *fold_stats_to_json(const struct fold_stats *s)
     bad |= set_count(o, "healed_chunks", s->healed_chunks);
     bad |= json_object_set_new(o, "kernel_level", json_string(s->kernel_level));
     bad |= json_object_set_new(o, "ingest", ingest_json(&s->ingest));
-    bad |= json_object_set_new(o, "kernel_calls", kernels_json(s));
+    bad |= json_object_set_new(o, "kernels", kernels_json(s));
     if (bad == 0)
         return o;
     json_decref(o);

@@ -6,14 +6,12 @@
 #ifndef FOLD_FS_STATS_H
 #define FOLD_FS_STATS_H
 
+#include "asm/kernels.h"
 #include "meta/types.h"
 
 #include <jansson.h>
 
 struct fold_volume;
-
-#define FOLD_STATS_KERNELS 16
-#define FOLD_STATS_LEVELS  4
 
 /* How the written bytes of this mount went; zero where nothing is mounted. */
 struct fold_stats_ingest {
@@ -26,12 +24,6 @@ struct fold_stats_ingest {
     uint64_t filter_false_positives;
     uint64_t locality_hits;
     uint64_t index_lookups;
-};
-
-/* Calls of one dispatched kernel in this process, by level. */
-struct fold_stats_kernel {
-    const char *name; /* static storage */
-    uint64_t calls[FOLD_STATS_LEVELS];
 };
 
 struct fold_stats {
@@ -52,8 +44,7 @@ struct fold_stats {
     bool mounted;
     const char *kernel_level; /* static storage */
     struct fold_stats_ingest ingest;
-    size_t kernels;
-    struct fold_stats_kernel kernel[FOLD_STATS_KERNELS];
+    struct fold_kernel_count kernel[FOLD_KERNELS]; /* calls in this process */
 };
 
 /* Fills everything that the open volume and the process know; `ingest` is zeroed and `mounted`

@@ -42,18 +42,17 @@ void fold_mounts_unescape(char *text)
  */
 static bool split(char *line, char **point, char **source)
 {
-    char *save = NULL;
     char *field[6];
     for (unsigned i = 0; i < 6; i++) {
-        field[i] = strtok_r(i == 0 ? line : NULL, " \n", &save);
+        field[i] = strsep(&line, " \n");
         if (field[i] == NULL)
             return false;
     }
-    char *word = strtok_r(NULL, " \n", &save);
+    char *word = strsep(&line, " \n");
     while (word != NULL && strcmp(word, "-") != 0)
-        word = strtok_r(NULL, " \n", &save);
-    char *type = strtok_r(NULL, " \n", &save);
-    *source = strtok_r(NULL, " \n", &save);
+        word = strsep(&line, " \n");
+    char *type = strsep(&line, " \n");
+    *source = strsep(&line, " \n");
     if (word == NULL || type == NULL || *source == NULL)
         return false;
     if (strcmp(type, mount_type) != 0 || strcmp(field[3], "/") != 0)

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * foldfs umount: makes the volume durable, unmounts, and waits until the daemon has closed the
+ * store. Every step has an end, whatever state the daemon is in.
+ */
+#include "fs/cli/verbs.h"
+
+#include "fs/cli/client.h"
+#include "fs/cli/mounts.h"
+#include "fs/cli/patient.h"
+#include "fs/options.h"
+#include "meta/base/err.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define PROBE_WAIT_S   10
+#define DEFAULT_WAIT_S 300
+
+enum { TIMEOUT = 256 };
+
+static const struct fold_cli_option options[] = {
+    {'l', "lazy", NULL, "detach now even if the mount is busy; do not wait for its end"},
+    {TIMEOUT, "timeout", "SECONDS", "give up waiting after this time (default 300)"},
+    {0, NULL, NULL, NULL},
+};
+
+static const struct fold_cli_option helper_options[] = {
+    {'l', "lazy", NULL, "detach now even if the mount is busy; do not wait for its end"},
+    {'f', "force", NULL, "accepted for umount(8), without effect"},
+    {'n', "no-mtab", NULL, "accepted for umount(8), without effect"},
+    {'r', "read-only", NULL, "accepted for umount(8), without effect"},
+    {'v', "verbose", NULL, "accepted for umount(8), without effect"},
+    {'N', "namespace", "NS", "accepted for umount(8), without effect"},
+    {'t', "types", "TYPE", "accepted for umount(8), without effect"},
+    {0, NULL, NULL, NULL},
+};
+
+struct unmounting {
+    const struct fold_verb *verb;
+    bool lazy;
+    unsigned timeout_s;
+    struct fold_mount mount;
+    int pidfd;     /* of the daemon, -1 if not known */
+    bool sync_bad; /* the daemon could not make everything durable; said already */
+};
+
+static void tick(void *arg, unsigned waited_s)
+{
+    const struct unmounting *u = arg;
+    if (isatty(STDERR_FILENO) && (waited_s == 2 || waited_s % 10 == 0))
+        fprintf(stderr, "foldfs: still closing the store '%s' (%u s)\n", u->mount.store, waited_s);
+}
+
+static int by_system_call(const char *point, bool lazy)
+{
+    return umount2(point, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0 ? 0 : -errno;
+}
+
+/* Users other than root unmount through the set-uid helper of libfuse; its own words stand on
+ * stderr. */
+static int by_fusermount(const char *point, bool lazy)
+{
+    pid_t pid = fork();
+    int status = 0;
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        execlp("fusermount3", "fusermount3", lazy ? "-uz" : "-u", "--", point, (char *)NULL);
+        _exit(127);
+    }
+    if (waitpid(pid, &status, 0) != pid)
+        return -errno;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return -ENOENT;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECANCELED;
+}
+
+static int detach(void *arg)
+{
+    const struct unmounting *u = arg;
+    if (geteuid() == 0)
+        return by_system_call(u->mount.point, u->lazy);
+    return by_fusermount(u->mount.point, u->lazy);
+}
+
+/* Asks the daemon to write everything back while it can still say that it failed. */
+static void sync_first(struct unmounting *u)
+{
+    char why[256];
+    struct fold_target target = {.fd = -1};
+    if (fold_target_find(u->mount.point, &target, why, sizeof why) != 0)
+        return;
+    if (target.fd >= 0) {
+        if (target.pid > 0)
+            u->pidfd = fold_patient_pidfd(target.pid);
+        int rc = fold_client_call(target.fd, "sync", NULL, u->timeout_s, NULL, NULL, NULL, why,
+                                  sizeof why);
+        if (rc != 0 && rc != -ENOSYS && rc != -EPIPE && rc != -EROFS) {
+            fold_cli_fail(u->verb, 0, "'%s': not everything could be made durable: %s",
+                          u->mount.point, why);
+            u->sync_bad = true;
+        }
+    }
+    fold_target_free(&target);
+}
+
+/* True if the store is no longer held by a writer. */
+static bool released(const char *store)
+{
+    FOLD_AUTO(free) char *path = NULL;
+    if (asprintf(&path, "%s/lock", store) < 0)
+        return true;
+    FOLD_AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
+static int wait_closed(struct unmounting *u)
+{
+    if (u->pidfd >= 0)
+        return fold_patient_exit(u->pidfd, u->timeout_s, tick, u);
+    const struct timespec pause = {.tv_nsec = 100000000};
+    for (unsigned tenths = 0; !released(u->mount.store); tenths++) {
+        if (tenths / 10 >= u->timeout_s)
+            return -ETIMEDOUT;
+        if (tenths % 10 == 9)
+            tick(u, (tenths + 1) / 10);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static int said(const struct unmounting *u, int rc)
+{
+    const char *point = u->mount.point;
+    switch (-rc) {
+    case EBUSY:
+        return fold_cli_fail(
+            u->verb, FOLD_EXIT_MOUNT,
+            "'%s' is busy; end the programs that use it ('fuser -vm %s' names them)", point, point);
+    case EPERM:
+    case EACCES:
+        return fold_cli_fail(u->verb, FOLD_EXIT_USAGE,
+                             "no permission to unmount '%s'; do it as root", point);
+    case ECANCELED:
+        return FOLD_EXIT_MOUNT;
+    case ENOENT:
+        return fold_cli_fail(
+            u->verb, FOLD_EXIT_SYSTEM,
+            "unmounting without being root needs fusermount3; install the package fuse3");
+    case ETIMEDOUT:
+        return fold_cli_fail(
+            u->verb, FOLD_EXIT_MOUNT,
+            "the daemon of '%s' did not finish within %u seconds; it goes on in the background",
+            point, u->timeout_s);
+    default:
+        return fold_cli_fail(u->verb, fold_cli_mount_code(rc), "cannot unmount '%s': %s", point,
+                             strerror(-rc));
+    }
+}
+
+static int unmount(struct unmounting *u)
+{
+    sync_first(u);
+    bool dead = u->pidfd < 0 && fold_patient_probe(u->mount.point, PROBE_WAIT_S) == -ENOTCONN;
+    int rc = fold_patient_call(detach, u, u->timeout_s, tick, u);
+    if (rc == -EBUSY && dead && !u->lazy) {
+        u->lazy = true;
+        rc = fold_patient_call(detach, u, u->timeout_s, tick, u);
+    }
+    if (rc == 0 && !u->lazy)
+        rc = wait_closed(u);
+    if (rc != 0)
+        return said(u, rc);
+    if (dead)
+        fprintf(stderr,
+                "foldfs: the daemon of '%s' had died; what it had not written is recovered at the "
+                "next mount\n",
+                u->mount.store);
+    return u->sync_bad ? FOLD_EXIT_SYSTEM : FOLD_EXIT_OK;
+}
+
+static int set(struct unmounting *u, int id, const char *value)
+{
+    uint64_t n;
+    if (id == 'l')
+        u->lazy = true;
+    if (id != TIMEOUT)
+        return 0;
+    if (value[strspn(value, "0123456789")] != '\0' || fold_size_parse(value, &n) != 0 || n == 0 ||
+        n > 86400)
+        return fold_cli_misuse(u->verb, "'%s' is not a number of seconds (1 to 86400)", value);
+    u->timeout_s = (unsigned)n;
+    return 0;
+}
+
+static int run(const struct fold_verb *verb, int argc, char **argv)
+{
+    struct unmounting u = {.verb = verb, .timeout_s = DEFAULT_WAIT_S, .pidfd = -1};
+    struct fold_cli cli;
+    const char *value;
+    int id;
+    fold_cli_begin(&cli, verb, argc, argv);
+    while ((id = fold_cli_next(&cli, &value)) != FOLD_CLI_END) {
+        if (id == FOLD_CLI_EXIT)
+            return cli.exit;
+        int code = set(&u, id, value);
+        if (code != 0)
+            return code;
+    }
+    char **operands = fold_cli_operands(&cli, 1, 1, NULL);
+    if (operands == NULL)
+        return cli.exit;
+    int rc = fold_mounts_at(operands[0], &u.mount);
+    if (rc != 0)
+        return fold_cli_fail(verb, FOLD_EXIT_MOUNT, "no foldfs is mounted on '%s'", operands[0]);
+    int code = unmount(&u);
+    fold_mount_free(&u.mount);
+    if (u.pidfd >= 0)
+        close(u.pidfd);
+    return code;
+}
+
+const struct fold_verb fold_verb_umount = {
+    .name = "umount",
+    .synopsis = "[OPTIONS] MOUNTPOINT",
+    .summary = "unmount; returns when everything is durable and the store is closed",
+    .options = options,
+    .run = run,
+};
+
+const struct fold_verb fold_verb_umount_helper = {
+    .name = "umount",
+    .synopsis = "MOUNTPOINT [-flnrv] [-N NS] [-t TYPE]",
+    .summary = "unmount, as umount(8) asks for it",
+    .options = helper_options,
+    .run = run,
+};
