@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life cycle of the catalog: format, open with replay, close.
+ *
+ * Opening replays the journal into the database's memory and then, if there was anything in it, writes that out and begins
+ * a fresh journal, so that commits that were dropped can never come back. A read-only catalog works on a private copy of the
+ * database and leaves the journal alone.
+ */
+#include "meta/catalog.h"
+
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/log.h"
+#include "meta/commit.h"
+#include "meta/inode.h"
+#include "meta/shadow.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+
+#define JOURNAL_BYTES (32u << 20)
+#define CACHE_BYTES   (64u << 20)
+
+/*
+ * The database must never write to disk by itself: what it writes has to wait for the data it names. Commits stop at four
+ * times journal_bytes; an entry takes at most about four times its journal bytes in memory.
+ */
+#define BUFFER_FACTOR    32
+#define BUFFER_BYTES_MIN (256u << 20)
+
+static struct fold_kv_options kv_options(uint64_t cache_bytes, uint64_t journal_bytes)
+{
+    return (struct fold_kv_options){
+        .cache_bytes = cache_bytes != 0 ? cache_bytes : CACHE_BYTES,
+        .write_buffer_bytes = FOLD_MAX(journal_bytes * BUFFER_FACTOR, (uint64_t)BUFFER_BYTES_MIN),
+        .write_buffers = 4,
+        .filter = FOLD_KV_FILTER_BLOOM,
+        .filter_bits = 10,
+        .lz4 = true,
+    };
+}
+
+/* The root directory and the first counters, written straight to the database. */
+static int write_first_entries(struct fold_kv *kv)
+{
+    struct fold_attr root = {
+        .ino = FOLD_INO_ROOT,
+        .mode = S_IFDIR | 0755,
+        .uid = getuid(),
+        .gid = getgid(),
+        .nlink = 2,
+        .parent = FOLD_INO_ROOT,
+    };
+    if (clock_gettime(CLOCK_REALTIME, &root.btime) != 0)
+        return -errno;
+    root.atime = root.mtime = root.ctime = root.btime;
+    uint8_t seed[8];
+    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return -EIO;
+    struct fold_counters sum = {.next_ino = FOLD_INO_ROOT + 1, .files = 1, .directories = 1};
+    uint8_t value[FOLD_COUNTERS_MAX];
+    size_t len = fold_counters_encode(value, 0, &sum);
+
+    struct fold_txn t = {.batch = fold_kv_batch_create()};
+    fold_inode_store(&t, &root);
+    fold_kv_batch_put(t.batch, FOLD_KEY_SEED, sizeof FOLD_KEY_SEED - 1, seed, sizeof seed);
+    fold_kv_batch_put(t.batch, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, value, len);
+    int rc = fold_kv_write(kv, t.batch);
+    fold_kv_batch_destroy(t.batch);
+    return rc < 0 ? rc : fold_kv_flush(kv, true);
+}
+
+int fold_catalog_format(int storefd)
+{
+    int rc = fold_journal_format(storefd);
+    if (rc == 0)
+        rc = fold_io_mkdir(storefd, "catalog", 0700);
+    if (rc < 0)
+        return rc;
+    struct fold_kv_options opt = kv_options(0, JOURNAL_BYTES);
+    opt.create = true;
+    struct fold_kv *kv;
+    rc = fold_kv_open(storefd, "catalog", &opt, &kv);
+    if (rc < 0)
+        return rc;
+    rc = write_first_entries(kv);
+    fold_kv_close(kv);
+    return rc == 0 ? fold_io_fsync(storefd) : rc;
+}
+
+/* Reads the counters and the seed; called again after replay for the counters of the last commit. */
+static int load_counters(struct fold_catalog *c)
+{
+    struct fold_kv_value v;
+    int rc = fold_kv_get(c->kv, FOLD_KEY_SEED, sizeof FOLD_KEY_SEED - 1, &v);
+    if (rc < 0)
+        return rc == -ENOENT ? -FOLD_E_BAD_CATALOG : rc;
+    struct fold_rd r = fold_rd_init(v.data, v.len);
+    c->seed = fold_rd_u64(&r);
+    bool whole = fold_rd_done(&r);
+    fold_kv_value_fini(&v);
+    if (!whole)
+        return -FOLD_E_BAD_CATALOG;
+
+    rc = fold_kv_get(c->kv, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, &v);
+    if (rc < 0)
+        return rc == -ENOENT ? -FOLD_E_BAD_CATALOG : rc;
+    fold_lsn applied;
+    struct fold_counters sum;
+    rc = fold_counters_decode(v.data, v.len, &applied, &sum);
+    fold_kv_value_fini(&v);
+    if (rc < 0)
+        return rc;
+    atomic_store(&c->lsn, applied);
+    atomic_store(&c->next_ino, sum.next_ino);
+    atomic_store(&c->files, sum.files);
+    atomic_store(&c->directories, sum.directories);
+    atomic_store(&c->others, sum.others);
+    atomic_store(&c->logical_bytes, sum.logical_bytes);
+    return 0;
+}
+
+static int replay_one(void *arg, const struct fold_journal_record *rec)
+{
+    struct fold_catalog *c = arg;
+    fold_lsn applied = atomic_load(&c->lsn);
+    if (rec->lsn <= applied)
+        return 0;
+    if (rec->lsn != applied + 1)
+        return 1;
+    for (size_t i = 0; i < rec->ndeps; i++)
+        if (!fold_store_holds(c->store, rec->deps[i]))
+            return 1;
+    struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
+    int rc = fold_kv_write(c->kv, b);
+    fold_kv_batch_destroy(b);
+    if (rc == 0)
+        atomic_store(&c->lsn, rec->lsn);
+    return rc;
+}
+
+static int replay(struct fold_catalog *c)
+{
+    struct fold_journal_replay done = {0};
+    fold_lsn before = atomic_load(&c->lsn);
+    int rc = fold_journal_replay(c->journal, replay_one, c, &done);
+    if (rc < 0)
+        return rc;
+    fold_lsn applied = atomic_load(&c->lsn);
+    if (done.damaged)
+        fold_error("catalog: %s; the commits behind the damage are lost",
+                   fold_err_text(FOLD_E_BAD_JOURNAL));
+    if (applied != before || done.dropped != 0)
+        fold_info("catalog: replayed %llu commits from the journal, dropped %llu that were not durable",
+                  (unsigned long long)(applied - before), (unsigned long long)done.dropped);
+    rc = load_counters(c);
+    if (rc == 0 && atomic_load(&c->lsn) != applied)
+        rc = -FOLD_E_BAD_CATALOG;
+    if (rc < 0 || c->read_only)
+        return rc;
+    fold_step(FOLD_STEP_REPLAYED);
+    if (applied != before) {
+        rc = fold_store_sync(c->store);
+        if (rc == 0)
+            rc = fold_kv_flush(c->kv, true);
+    }
+    if (rc == 0)
+        rc = fold_journal_start(c->journal);
+    if (rc == 0)
+        fold_step(FOLD_STEP_RESTARTED);
+    return rc;
+}
+
+static int open_database(struct fold_catalog *c, const struct fold_catalog_options *opt)
+{
+    struct fold_kv_options kv = kv_options(opt->cache_bytes, c->journal_bytes);
+    if (!opt->read_only)
+        return fold_kv_open(c->dirfd, "catalog", &kv, &c->kv);
+    kv.no_compaction = true;
+    int rc = fold_shadow_create(c->dirfd, "catalog", &c->shadow);
+    return rc < 0 ? rc : fold_kv_open(-1, fold_shadow_path(c->shadow), &kv, &c->kv);
+}
+
+static void destroy(struct fold_catalog *c, bool trim)
+{
+    fold_checkpoint_stop(c);
+    fold_kv_close(c->kv);
+    fold_shadow_destroy(c->shadow);
+    fold_journal_close(c->journal, trim);
+    if (c->dirfd >= 0)
+        (void)close(c->dirfd);
+    (void)pthread_cond_destroy(&c->changed);
+    fold_lock_fini(&c->state);
+    fold_lock_fini(&c->commit);
+    free(c);
+}
+
+int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struct fold_store *store,
+                      struct fold_catalog **out)
+{
+    struct fold_catalog *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return -ENOMEM;
+    c->store = store;
+    c->read_only = opt->read_only;
+    c->journal_bytes = opt->journal_bytes != 0 ? opt->journal_bytes : JOURNAL_BYTES;
+    fold_lock_init(&c->commit, FOLD_RANK_COMMIT, "commit");
+    fold_lock_init(&c->state, FOLD_RANK_LEAF, "catalog state");
+    fold_cond_init(&c->changed);
+    c->dirfd = fcntl(storefd, F_DUPFD_CLOEXEC, 0);
+    int rc = c->dirfd < 0 ? -errno : open_database(c, opt);
+    if (rc == 0)
+        rc = load_counters(c);
+    if (rc == 0)
+        rc = fold_journal_open(c->dirfd, opt->read_only, &c->journal);
+    if (rc == 0)
+        rc = replay(c);
+    if (rc == 0) {
+        c->flushed = atomic_load(&c->lsn);
+        atomic_store(&c->durable, c->flushed);
+        if (!opt->read_only)
+            rc = fold_checkpoint_start(c);
+    }
+    if (rc < 0) {
+        fold_error("catalog: cannot open: %s", fold_err_text(rc));
+        destroy(c, false);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+int fold_catalog_close(struct fold_catalog *c, bool clean)
+{
+    if (c == NULL)
+        return 0;
+    int rc = 0;
+    if (clean)
+        rc = fold_catalog_checkpoint(c);
+    destroy(c, clean && rc == 0);
+    return rc;
+}
+
+fold_lsn fold_catalog_lsn(const struct fold_catalog *c)
+{
+    return atomic_load(&c->lsn);
+}
+
+fold_lsn fold_catalog_durable(const struct fold_catalog *c)
+{
+    return atomic_load(&c->durable);
+}
+
+fold_ino fold_catalog_new_ino(struct fold_catalog *c)
+{
+    return atomic_fetch_add(&c->next_ino, 1);
+}
+
+void fold_catalog_counters(const struct fold_catalog *c, struct fold_counters *out)
+{
+    out->next_ino = atomic_load(&c->next_ino);
+    out->files = atomic_load(&c->files);
+    out->directories = atomic_load(&c->directories);
+    out->others = atomic_load(&c->others);
+    out->logical_bytes = atomic_load(&c->logical_bytes);
+}
+
+uint64_t fold_catalog_bytes(const struct fold_catalog *c)
+{
+    return fold_kv_live_bytes(c->kv) + fold_journal_bytes(c->journal);
+}
