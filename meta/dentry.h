@@ -33,4 +33,8 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
 int fold_dentry_iter_next(struct fold_dentry_iter *it, struct fold_dentry *out, const char **name, size_t *len) FOLD_MUST;
 void fold_dentry_iter_close(struct fold_dentry_iter *it);
 
+/* Test seam: replaces the hash of names (the top 52 bits count). NULL restores it. */
+typedef uint64_t (*fold_dentry_hash)(const char *name, size_t len);
+void fold_dentry_set_hash(fold_dentry_hash hook);
+
 #endif
