@@ -146,7 +146,7 @@ int fold_size_parse(const char *text, uint64_t *bytes)
         p++;
     if (*p != '\0' || (fraction != 0 && shift == 0))
         return -EINVAL;
-    if (whole >> (64 - shift - (shift == 0)) != 0)
+    if (shift != 0 && whole >> (64 - shift) != 0)
         return -ERANGE;
     *bytes = (whole << shift) + ((fraction << shift) / 1000);
     return 0;
