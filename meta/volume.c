@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mkfs, open and close of a store directory. The superblock is written last by mkfs, so a directory is a store only when
+ * everything else of it is complete. Order of opening: superblock, lock, store, catalog; closing goes backwards, because
+ * the catalog's last checkpoint needs the store.
+ */
+#include "meta/volume.h"
+
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/log.h"
+#include "meta/superblock.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+
+/* Directories of a store, in the order they are removed by a failed mkfs. */
+static const char *const subdirs[] = {"catalog", "index", "segments", "journal", "snapshots", "run"};
+
+/* Calls `fn` for each name in `dirfd`; a nonzero return stops and is returned. */
+static int each_name(int dirfd, int (*fn)(int dirfd, const char *name))
+{
+    int fd = fold_io_open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        const struct dirent *e = readdir(dir);
+        if (e == NULL) {
+            rc = -errno;
+            break;
+        }
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            rc = fn(dirfd, e->d_name);
+    }
+    (void)closedir(dir);
+    return rc;
+}
+
+static int reject_name(int dirfd, const char *name)
+{
+    (void)dirfd;
+    /* The root of a fresh host filesystem counts as empty. */
+    return strcmp(name, "lost+found") == 0 ? 0 : -FOLD_E_STORE_EXISTS;
+}
+
+static int remove_name(int dirfd, const char *name)
+{
+    (void)unlinkat(dirfd, name, 0);
+    return 0;
+}
+
+/* Takes back what an unfinished mkfs made. Best effort: the directory was empty before. */
+static void clean_up(int storefd)
+{
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(subdirs); i++) {
+        int fd = fold_io_open(storefd, subdirs[i], O_RDONLY | O_DIRECTORY, 0);
+        if (fd < 0)
+            continue;
+        (void)each_name(fd, remove_name);
+        (void)close(fd);
+        (void)unlinkat(storefd, subdirs[i], AT_REMOVEDIR);
+    }
+    (void)each_name(storefd, remove_name);
+}
+
+static int take_lock(int storefd, bool shared, int *lockfd)
+{
+    int fd = fold_io_open(storefd, "lock", shared ? O_RDONLY : O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return fd;
+    if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
+        int rc = errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+        (void)close(fd);
+        return rc;
+    }
+    *lockfd = fd;
+    return 0;
+}
+
+static int draw(struct fold_volume_params *p)
+{
+    if (getrandom(p->uuid, sizeof p->uuid, 0) != (ssize_t)sizeof p->uuid ||
+        getrandom(p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret)
+        return -EIO;
+    p->uuid[6] = (uint8_t)((p->uuid[6] & 0x0f) | 0x40); /* version 4, random */
+    p->uuid[8] = (uint8_t)((p->uuid[8] & 0x3f) | 0x80);
+    return 0;
+}
+
+static int fill(int storefd, const struct fold_volume_params *wanted)
+{
+    struct fold_volume_params p = *wanted;
+    FOLD_AUTO(close) int lockfd = -1;
+    int rc = take_lock(storefd, false, &lockfd);
+    if (rc == 0)
+        rc = draw(&p);
+    if (rc == 0)
+        rc = fold_io_mkdir(storefd, "snapshots", 0700);
+    if (rc == 0)
+        rc = fold_io_mkdir(storefd, "run", 0700);
+    if (rc == 0)
+        rc = fold_store_format(storefd);
+    if (rc == 0)
+        rc = fold_catalog_format(storefd);
+    if (rc == 0)
+        rc = fold_io_fsync(storefd);
+    return rc == 0 ? fold_superblock_write(storefd, &p) : rc;
+}
+
+/* Makes the name of a new store directory durable. */
+static int sync_parent(int storefd)
+{
+    FOLD_AUTO(close) int parent = fold_io_open(storefd, "..", O_RDONLY | O_DIRECTORY, 0);
+    /* The parent may be unreadable for us: then its owner made the directory, and its name is his care. */
+    return parent < 0 ? 0 : fold_io_fsync(parent);
+}
+
+int fold_volume_format(const char *path, const struct fold_volume_params *wanted)
+{
+    int made = fold_io_mkdir(AT_FDCWD, path, 0700);
+    if (made < 0 && made != -EEXIST)
+        return made;
+    FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    int rc = fd < 0 ? fd : each_name(fd, reject_name);
+    if (rc < 0) {
+        if (made == 0)
+            (void)rmdir(path);
+        return rc;
+    }
+    if (fchmod(fd, 0700) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = fill(fd, wanted);
+    if (rc == 0)
+        rc = sync_parent(fd);
+    if (rc < 0) {
+        clean_up(fd);
+        if (made == 0)
+            (void)rmdir(path);
+    }
+    return rc;
+}
+
+int fold_volume_probe(const char *path, struct fold_volume_params *out)
+{
+    FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 ? fd : fold_superblock_read(fd, false, out);
+}
+
+static int open_parts(struct fold_volume *v, const struct fold_volume_options *opt)
+{
+    struct fold_volume_params params;
+    int rc = fold_superblock_read(v->fd, false, &params);
+    if (rc == 0)
+        rc = take_lock(v->fd, opt->read_only, &v->lockfd);
+    if (rc == 0)
+        rc = fold_superblock_read(v->fd, !opt->read_only, &v->params);
+    if (rc < 0)
+        return rc;
+    struct fold_store_options store = opt->store;
+    struct fold_catalog_options catalog = opt->catalog;
+    store.fp_width = v->params.hash == 1 ? 16 : 32;
+    store.read_only = opt->read_only;
+    catalog.read_only = opt->read_only;
+    rc = fold_store_open(v->fd, &store, &v->store);
+    return rc < 0 ? rc : fold_catalog_open(v->fd, &catalog, v->store, &v->catalog);
+}
+
+int fold_volume_open(const char *path, const struct fold_volume_options *opt,
+                     struct fold_volume **out)
+{
+    struct fold_volume *v = calloc(1, sizeof *v);
+    if (v == NULL)
+        return -ENOMEM;
+    v->lockfd = -1;
+    v->read_only = opt->read_only;
+    v->fd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    int rc = v->fd < 0 ? v->fd : open_parts(v, opt);
+    if (rc < 0) {
+        (void)fold_volume_close(v, false);
+        return rc;
+    }
+    *out = v;
+    return 0;
+}
+
+int fold_volume_close(struct fold_volume *v, bool clean)
+{
+    if (v == NULL)
+        return 0;
+    clean = clean && !v->read_only;
+    int rc = fold_catalog_close(v->catalog, clean);
+    int rc2 = fold_store_close(v->store, clean);
+    if (v->lockfd >= 0)
+        (void)close(v->lockfd);
+    if (v->fd >= 0)
+        (void)close(v->fd);
+    free(v);
+    return rc < 0 ? rc : rc2;
+}
