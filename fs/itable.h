@@ -11,38 +11,64 @@
 #include "meta/types.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 struct fold_itable;
 struct fold_catalog;
 struct fold_data;
+struct fold_session;
 
 struct fold_inode {
     fold_ino ino; /* fixed */
 
     struct fold_lock names; /* directories: rank DIR, held across every change of the entries */
     struct fold_lock lock;  /* rank ATTR; guards the members below */
-    struct fold_attr attr;  /* as users see it now */
+    struct fold_attr attr;  /* as users see it now, but `mapped` is what the catalog has */
     uint64_t disk_size;     /* size the catalog may state: no unwritten byte lies below it (regular files) */
     bool attr_dirty;        /* attr differs from the catalog in times or size */
     bool ghost;             /* removed from the catalog; lives until the kernel forgets it */
     uint32_t opens;         /* open handles */
 
+    uint64_t names_version; /* directories: rises with each change of the entries; guarded by `names` */
+
     struct fold_data *data; /* regular files, from first use of their content on (fs/data.h); fixed once set */
 
     /* private to the table, guarded by its shard */
     uint32_t refs;
+    uint32_t gets;     /* references ever taken, to notice those that came and went */
+    uint8_t list;      /* which of the shard's lists it is on */
+    bool forgettable;  /* a ghost: freed with its last reference */
+    bool kernel_holds; /* a reference stands for the kernel's lookups of a ghost */
     struct fold_inode *hash_next;
     struct fold_inode *lru_prev, *lru_next;
 };
 
+/*
+ * The attributes as the catalog may state them now: a file's size never covers bytes that are not stored yet.
+ */
+static inline struct fold_attr fold_inode_attr_for_disk(const struct fold_inode *inode)
+    FOLD_REQUIRES(inode->lock)
+{
+    struct fold_attr attr = inode->attr;
+    if (S_ISREG(attr.mode))
+        attr.size = inode->disk_size;
+    return attr;
+}
+
 /* `cached`: how many unreferenced objects are kept. -ENOMEM. */
 int fold_itable_create(struct fold_catalog *catalog, size_t cached, struct fold_itable **out) FOLD_MUST;
 
-/* All references must be gone. */
+/* The session that fold_data_destroy is given when objects go. Set once, before use. */
+void fold_itable_set_session(struct fold_itable *t, struct fold_session *s);
+
+/* All references must be gone. What only the kernel's lookups held is freed. */
 void fold_itable_destroy(struct fold_itable *t);
 
 /* References the inode, loading it if needed. -ESTALE if it does not exist, -FOLD_E_BAD_CATALOG, -ENOMEM. */
 int fold_itable_get(struct fold_itable *t, fold_ino ino, struct fold_inode **out) FOLD_MUST;
+
+/* As get, but only if the inode is in memory: -ENOENT if not (the catalog then is the truth about it). */
+int fold_itable_find(struct fold_itable *t, fold_ino ino, struct fold_inode **out) FOLD_MUST;
 
 /* Enters an inode just created (not yet in the catalog, or just committed) and references it. -ENOMEM. */
 int fold_itable_add(struct fold_itable *t, const struct fold_attr *attr, struct fold_inode **out) FOLD_MUST;
@@ -50,7 +76,7 @@ int fold_itable_add(struct fold_itable *t, const struct fold_attr *attr, struct 
 /* One more reference to an inode already referenced. */
 void fold_itable_ref(struct fold_itable *t, struct fold_inode *inode);
 
-/* Drops a reference. NULL is fine. */
+/* Drops a reference. NULL is fine. The caller holds no lock of rank INODE or later. */
 void fold_itable_put(struct fold_itable *t, struct fold_inode *inode);
 
 /*

@@ -21,13 +21,20 @@ static inline struct fold_session *fold_req_session(fuse_req_t req)
 /* Replies success (0) or the errno of a negative code. */
 void fold_reply(fuse_req_t req, int code);
 
+/* struct stat of these attributes, with `mapped` bytes of content. */
+void fold_reply_fill(const struct fold_attr *attr, uint64_t mapped, struct stat *st);
+
 /* struct stat of an inode as it is now. Takes the inode's locks. */
 void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct stat *st);
 
 /* Entry parameter with the long timeouts of a single-writer volume; counts one lookup. -ENOMEM. */
 int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode, struct fuse_entry_param *e) FOLD_MUST;
 
+/* Reply with the inode, which stays referenced by the caller; a reply that cannot be delivered is not counted. */
 void fold_reply_entry(fuse_req_t req, struct fold_inode *inode);
+/* Replies that there is no such name, so that the kernel remembers. */
+void fold_reply_no_entry(fuse_req_t req);
+
 void fold_reply_attr(fuse_req_t req, struct fold_inode *inode);
 
 #endif

@@ -185,6 +185,14 @@ int fold_io_fstat(int fd, struct stat *st)
     return fstat(fd, st) < 0 ? -errno : 0;
 }
 
+int fold_io_statvfs(int fd, struct statvfs *st)
+{
+    int rc = refused(FOLD_IO_READ, fd, NULL);
+    if (rc < 0)
+        return rc;
+    return fstatvfs(fd, st) < 0 ? -errno : 0;
+}
+
 int fold_io_map(int fd, size_t len, void **out)
 {
     int rc = refused(FOLD_IO_MAP, fd, NULL);

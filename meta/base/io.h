@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -31,6 +32,7 @@ int fold_io_unlink(int dirfd, const char *name) FOLD_MUST;
 int fold_io_rename(int dirfd, const char *from, const char *to) FOLD_MUST;
 int fold_io_mkdir(int dirfd, const char *name, mode_t mode) FOLD_MUST;
 int fold_io_fstat(int fd, struct stat *st) FOLD_MUST;
+int fold_io_statvfs(int fd, struct statvfs *st) FOLD_MUST;
 
 /* Reads a whole small file (at most `max` bytes) into malloc'd memory the caller frees. -EFBIG if larger. */
 int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *len) FOLD_MUST;

@@ -18,6 +18,7 @@
 enum fold_rank {
     FOLD_RANK_SESSION = 10,  /* mount life cycle, control socket */
     FOLD_RANK_FLUSH = 20,    /* one flush per inode at a time */
+    FOLD_RANK_HANDLE = 25,   /* the position of one open directory */
     FOLD_RANK_DIR = 30,      /* a directory's entries; several at once in inode number order */
     FOLD_RANK_INODE = 40,    /* dirty data and recipe of one inode; several in inode number order */
     FOLD_RANK_ATTR = 45,     /* attributes of one inode; several in inode number order */

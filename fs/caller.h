@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who sent a request: what the kernel does not check for us.
+ */
+#ifndef FOLD_FS_CALLER_H
+#define FOLD_FS_CALLER_H
+
+#include "fs/reply.h"
+
+/*
+ * May the caller keep the set-gid bit of a file of group `gid`: is it root, or is `gid` its filesystem group or one of its
+ * supplementary groups? Reads the caller's groups from /proc; false if they cannot be had.
+ */
+bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inodes without a name that were still open when the previous mount ended without closing them.
+ */
+#ifndef FOLD_FS_ORPHAN_H
+#define FOLD_FS_ORPHAN_H
+
+#include "meta/base/attr.h"
+
+struct fold_session;
+
+/*
+ * Removes all of them. Before requests are served; needs catalog and inode table only. -ENOSPC, -EIO, ...: some are left
+ * for the next mount.
+ */
+int fold_orphans_clean(struct fold_session *s) FOLD_MUST;
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * When a read moves the access time. With relatime only once a day, or if nobody read the file since its last change.
+ */
+#include "fs/stamp.h"
+
+#include "fs/change.h"
+#include "fs/flush.h"
+#include "fs/session.h"
+
+#define DAY_SECONDS (24 * 3600)
+
+static bool later(struct timespec a, struct timespec b)
+{
+    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+static bool relatime_due(const struct fold_attr *attr, struct timespec now)
+{
+    return !later(attr->atime, attr->mtime) || !later(attr->atime, attr->ctime) ||
+           now.tv_sec - attr->atime.tv_sec >= DAY_SECONDS;
+}
+
+void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode)
+{
+    if (s->opt.read_only || s->opt.atime == FOLD_ATIME_NEVER)
+        return;
+    struct timespec now = fold_change_now();
+    fold_lock_take(&inode->lock);
+    if (s->opt.atime == FOLD_ATIME_STRICT || relatime_due(&inode->attr, now)) {
+        inode->attr.atime = now;
+        if (!inode->ghost)
+            fold_flush_attr_dirty_locked(s, inode);
+    }
+    fold_lock_drop(&inode->lock);
+}
