@@ -23,10 +23,10 @@ struct fold_data {
     uint64_t hidden_from;        /* recipe bytes from here on are cut off but not yet dropped; UINT64_MAX = none */
     struct fold_buf *arena;      /* small writes are copied here */
 
-    atomic_int error;          /* first write-back error not yet reported by fsync or close; negative code */
-    atomic_uint error_seq;     /* rises with each error, so that every handle reports it once */
-    uint64_t dirty_since_ms;   /* guarded by the flusher's queue */
-    bool queued;               /* guarded by the flusher's queue */
+    atomic_int error;      /* the newest write-back error; negative code, 0 if none ever */
+    atomic_uint error_seq; /* rises with each error, so that every handle reports each once */
+    atomic_bool queued;    /* in the flusher's list */
+    atomic_bool streaming; /* a background flush of this inode is queued or running */
 };
 
 /* The data object of a regular file, made on first use. -ENOMEM. */
@@ -39,8 +39,31 @@ void fold_data_destroy(struct fold_session *s, struct fold_data *d);
  */
 int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size, bool kill_priv) FOLD_MUST;
 
+/*
+ * Puts bytes into the dirty list: `buf` holds data[0..len) and a reference to it is taken. Size and times of the inode
+ * follow. *dirty_bytes is what the inode has dirty now. -EFBIG, -ENOMEM, -ESTALE.
+ */
+int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off, const uint8_t *data, uint32_t len,
+                    struct fold_buf *buf, bool kill_priv, uint64_t *dirty_bytes) FOLD_MUST;
+
+/* The same for bytes that stay the caller's: they are copied. */
+int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off, const void *data,
+                         uint32_t len, bool kill_priv, uint64_t *dirty_bytes) FOLD_MUST;
+
+/* Records a write-back error for all open handles. */
+void fold_data_fail(struct fold_data *d, int code);
+
+/* The error this handle has not reported yet (0 if none); `seen` is the handle's own mark. */
+int fold_data_error(struct fold_data *d, atomic_uint *seen);
+
 /* True if the inode has content or attributes that the catalog does not have yet. */
 bool fold_data_dirty(struct fold_inode *inode);
+
+/* Drops set-uid, and set-gid where it means execution, as a write by an unprivileged user does. Inode lock held. */
+void fold_data_kill_priv_locked(struct fold_inode *inode) FOLD_REQUIRES(inode->lock);
+
+/* Largest size of a file. */
+#define FOLD_FILE_MAX INT64_MAX
 
 /* Bytes for st_blocks: mapped plus dirty bytes not yet stored. Inode lock NOT held. */
 uint64_t fold_data_mapped(struct fold_inode *inode);

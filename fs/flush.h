@@ -16,8 +16,18 @@ struct fold_session;
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
+/* Stores what a streaming writer has completed so far; a chunk still growing at the end is left dirty. */
+void fold_flush_stream(struct fold_session *s, struct fold_inode *inode);
+
 /* fold_flush_inode, then durable on stable storage. */
 int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+
+/*
+ * For operations that edit the recipe themselves (punch, copy): takes the flush lock, flushes all, then takes the map lock
+ * exclusively: dirty and flushing are empty, nothing is hidden. fold_flush_unfreeze drops both locks.
+ */
+int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode) FOLD_MUST FOLD_NO_ANALYSIS;
+void fold_flush_unfreeze(struct fold_inode *inode) FOLD_NO_ANALYSIS;
 
 /* Everything of the volume, durable on return (foldfs sync, periodic commit, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;

@@ -5,6 +5,7 @@
 #ifndef FOLD_FS_SESSION_H
 #define FOLD_FS_SESSION_H
 
+#include "chunker/cutter.h"
 #include "fs/itable.h"
 #include "fs/options.h"
 #include "meta/volume.h"
@@ -22,6 +23,7 @@ struct fold_session {
     struct fold_mount_options opt; /* fixed after open */
     struct fold_volume *volume;
     struct fold_itable *inodes;
+    struct fold_cut cut; /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
     struct fold_budget *budget;

@@ -36,7 +36,7 @@ struct fold_dedup {
 
 /* State of one fold_dedup_store call, on its stack. */
 struct batch {
-    struct fold_piece *pieces;
+    struct fold_chunk *pieces;
     size_t n;
     uint16_t twin[FOLD_DEDUP_BATCH]; /* index of an earlier equal piece, or its own */
     uint16_t fresh[FOLD_DEDUP_BATCH]; /* pieces to be put */
@@ -121,7 +121,7 @@ void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd)
     free(d);
 }
 
-void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_piece *piece)
+void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_chunk *piece)
 {
     fold_hasher_one(&d->hasher, piece->data, piece->len, &piece->fp);
 }
@@ -132,12 +132,12 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
     uint16_t slots[TWIN_SLOTS];
     memset(slots, 0xff, sizeof slots);
     for (size_t i = 0; i < b->n; i++) {
-        struct fold_piece *p = &b->pieces[i];
+        struct fold_chunk *p = &b->pieces[i];
         b->twin[i] = (uint16_t)i;
         b->collided[i] = false;
         size_t h = p->fp.w[1] % TWIN_SLOTS;
         for (; slots[h] != 0xffff; h = (h + 1) % TWIN_SLOTS) {
-            struct fold_piece *q = &b->pieces[slots[h]];
+            struct fold_chunk *q = &b->pieces[slots[h]];
             if (!fold_fp_equal(&p->fp, &q->fp))
                 continue;
             if (p->len == q->len &&
@@ -157,7 +157,7 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
 /* Believes a hit only after its bytes were compared; heals a damaged copy from the good bytes at hand. */
 static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, struct fold_loc loc)
 {
-    struct fold_piece *p = &b->pieces[i];
+    struct fold_chunk *p = &b->pieces[i];
     bool equal = false;
     if (fold_hasher_trusted(&d->hasher)) {
         equal = true;
@@ -264,7 +264,7 @@ static int put_fresh(struct fold_dedup *d, struct batch *b)
     struct fold_put puts[FOLD_DEDUP_BATCH];
     size_t n = b->fresh_count;
     for (size_t k = 0; k < n; k++) {
-        const struct fold_piece *p = &b->pieces[b->fresh[k]];
+        const struct fold_chunk *p = &b->pieces[b->fresh[k]];
         puts[k] = (struct fold_put){
             .data = p->data, .len = p->len, .fp = p->fp, .force = b->collided[b->fresh[k]]};
     }
@@ -287,7 +287,7 @@ static int put_fresh(struct fold_dedup *d, struct batch *b)
     return 0;
 }
 
-int fold_dedup_store(struct fold_dedup *d, struct fold_piece *pieces, size_t n)
+int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n)
 {
     assert(n <= FOLD_DEDUP_BATCH);
     struct batch b = {.pieces = pieces, .n = n};

@@ -12,7 +12,7 @@
 struct fold_dedup;
 
 /* A chunk on its way into the store. */
-struct fold_piece {
+struct fold_chunk {
     const uint8_t *data; /* raw bytes, owned by the caller */
     uint32_t len;
     uint8_t flags;       /* the caller's; not looked at */
@@ -47,7 +47,7 @@ int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind k
 void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd);
 
 /* Computes piece->fp; call while the bytes are still in the CPU's cache. */
-void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_piece *piece);
+void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_chunk *piece);
 
 /* Most pieces of one fold_dedup_store call. */
 #define FOLD_DEDUP_BATCH 128
@@ -56,7 +56,7 @@ void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_piece *piece
  * Finds or stores n (<= FOLD_DEDUP_BATCH) fingerprinted pieces and sets loc and duplicate. On failure nothing may be used:
  * what was stored is garbage. -ENOSPC, -EIO, ...
  */
-int fold_dedup_store(struct fold_dedup *d, struct fold_piece *pieces, size_t n) FOLD_MUST;
+int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n) FOLD_MUST;
 
 /* Adds to the counters of the ingest path what the caller alone sees. */
 void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_bytes);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages are loaded when first touched, edited in memory, and stored together. After the commit they go to the page cache, so
+ * that readers meet what the catalog has.
+ */
+#include "fs/edit.h"
+
+#include "fs/pagecache.h"
+#include "fs/session.h"
+#include "meta/inode.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* More pages than this are dropped by range rather than edited one by one. */
+#define MANY_PAGES 64u
+
+struct fold_edit_page {
+    uint64_t page_no;
+    uint64_t mapped_before;
+    struct fold_page page;
+};
+
+static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
+{
+    for (size_t i = c->count; i > 0; i--)
+        if (c->pages[i - 1].page_no == page_no)
+            return &c->pages[i - 1];
+    if (c->count == c->cap) {
+        size_t cap = c->cap > 0 ? c->cap * 2 : 8;
+        struct fold_edit_page *grown = realloc(c->pages, cap * sizeof *grown);
+        if (grown == NULL) {
+            c->rc = -ENOMEM;
+            return NULL;
+        }
+        c->pages = grown;
+        c->cap = cap;
+    }
+    struct fold_edit_page *p = &c->pages[c->count];
+    *p = (struct fold_edit_page){.page_no = page_no};
+    struct fold_cached_page *cached;
+    c->rc = fold_pagecache_get(c->session->pages, c->inode->ino, page_no, &cached);
+    if (c->rc != 0)
+        return NULL;
+    uint32_t n = cached->page.count;
+    p->page.extents = malloc((n + 8) * sizeof p->page.extents[0]);
+    if (p->page.extents != NULL) {
+        if (n > 0)
+            memcpy(p->page.extents, cached->page.extents, n * sizeof p->page.extents[0]);
+        p->page.count = n;
+        p->page.cap = n + 8;
+        p->mapped_before = fold_page_mapped(&p->page);
+        c->count++;
+    } else {
+        c->rc = -ENOMEM;
+    }
+    fold_cached_put(&cached->cached);
+    return c->rc == 0 ? p : NULL;
+}
+
+static int sum_mapped(void *arg, uint64_t page_no, const struct fold_page *p)
+{
+    int64_t *sum = arg;
+    (void)page_no;
+    *sum += (int64_t)fold_page_mapped(p);
+    return 0;
+}
+
+/* Drops whole pages [first, last] of the recipe. */
+static void drop_pages(struct fold_edit *c, uint64_t first, uint64_t last)
+{
+    int64_t gone = 0;
+    c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, sum_mapped, &gone);
+    if (c->rc != 0)
+        return;
+    fold_recipe_drop(c->txn, c->inode->ino, first, last);
+    c->mapped -= gone;
+    /* Cached copies of dropped pages must not be met again; few are cached unless the range is short. */
+    uint64_t end = FOLD_MIN(last, c->inode->disk_size / FOLD_PAGE_BYTES);
+    for (uint64_t p = first; p <= end; p++)
+        fold_pagecache_drop(c->session->pages, c->inode->ino, p);
+}
+
+static void cut_off(struct fold_edit *c, uint64_t from)
+{
+    uint64_t first = from / FOLD_PAGE_BYTES;
+    uint64_t inside = from % FOLD_PAGE_BYTES;
+    drop_pages(c, first + (inside != 0), UINT64_MAX);
+    if (c->rc != 0 || inside == 0)
+        return;
+    struct fold_edit_page *p = touch(c, first);
+    if (p != NULL)
+        c->rc = fold_page_punch(&p->page, from, FOLD_PAGE_BYTES - inside);
+}
+
+void fold_edit_begin(struct fold_edit *c, struct fold_session *s, struct fold_inode *inode)
+{
+    *c = (struct fold_edit){.session = s, .inode = inode, .txn = fold_txn_begin(fold_session_catalog(s))};
+    if (c->txn == NULL)
+        c->rc = -ENOMEM;
+    else if (inode->data->hidden_from != UINT64_MAX)
+        cut_off(c, inode->data->hidden_from);
+}
+
+void fold_edit_punch(struct fold_edit *c, uint64_t off, uint64_t len)
+{
+    uint64_t end = off + len;
+    while (c->rc == 0 && off < end) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        uint64_t whole = end / FOLD_PAGE_BYTES; /* pages before it are covered to their end */
+        if (off % FOLD_PAGE_BYTES == 0 && whole > page_no && whole - page_no > MANY_PAGES) {
+            drop_pages(c, page_no, whole - 1);
+            off = whole * FOLD_PAGE_BYTES;
+            continue;
+        }
+        uint64_t stop = FOLD_MIN(end, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_edit_page *p = touch(c, page_no);
+        if (p != NULL)
+            c->rc = fold_page_punch(&p->page, off, stop - off);
+        off = stop;
+    }
+}
+
+void fold_edit_extent(struct fold_edit *c, const struct fold_extent *e)
+{
+    uint64_t off = e->off;
+    uint64_t end = e->off + e->len;
+    while (c->rc == 0 && off < end) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        uint64_t stop = FOLD_MIN(end, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_extent part;
+        struct fold_edit_page *p = touch(c, page_no);
+        if (p != NULL && fold_extent_slice(e, off, stop - off, &part))
+            c->rc = fold_page_insert(&p->page, &part);
+        off = stop;
+    }
+}
+
+static void finish(struct fold_edit *c, bool committed)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct fold_edit_page *p = &c->pages[i];
+        if (committed)
+            fold_pagecache_set(c->session->pages, c->inode->ino, p->page_no, &p->page);
+        fold_page_fini(&p->page);
+    }
+    free(c->pages);
+}
+
+int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
+{
+    struct fold_inode *inode = c->inode;
+    for (size_t i = 0; c->rc == 0 && i < c->count; i++) {
+        const struct fold_edit_page *p = &c->pages[i];
+        c->mapped += (int64_t)fold_page_mapped(&p->page) - (int64_t)p->mapped_before;
+        c->rc = fold_recipe_store(c->txn, inode->ino, p->page_no, &p->page);
+    }
+    bool committed = false;
+    fold_lock_take(&inode->lock);
+    if (c->rc != 0 || inode->ghost) {
+        if (c->txn != NULL)
+            fold_txn_abort(c->txn);
+    } else {
+        struct fold_attr attr = inode->attr;
+        attr.size = disk_size;
+        attr.mapped = (uint64_t)((int64_t)attr.mapped + c->mapped);
+        fold_inode_store(c->txn, &attr);
+        fold_txn_count(c->txn, 0, 0, 0, c->mapped);
+        fold_lsn lsn;
+        c->rc = fold_txn_commit(c->txn, &lsn);
+        committed = c->rc == 0;
+        if (committed) {
+            inode->attr.mapped = attr.mapped;
+            inode->disk_size = disk_size;
+            inode->attr_dirty = false;
+            inode->data->hidden_from = UINT64_MAX;
+        }
+    }
+    fold_lock_drop(&inode->lock);
+    finish(c, committed);
+    return c->rc;
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A flush moves the dirty list aside, cuts and stores it window by window without any lock that readers need, and commits each
+ * window under the map lock. What is being stored stays readable in the `flushing` list until its extents are in the
+ * catalog. A run that continues a chunk cut short by an earlier end of data takes that chunk's bytes back in front, so that
+ * appended data is cut as if it had come in one piece.
+ */
+#include "fs/flush.h"
+
+#include "fs/edit.h"
+#include "fs/flusher.h"
+#include "fs/ingest.h"
+#include "fs/pagecache.h"
+#include "fs/readpath.h"
+#include "fs/session.h"
+#include "meta/base/err.h"
+#include "meta/base/log.h"
+#include "meta/inode.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* Dirty bytes that are stored and committed together. */
+#define WINDOW_BYTES (16u << 20)
+/* Slices of one window: many small scattered writes end it early. */
+#define WINDOW_SLICES 16384u
+
+/* A piece of the file without gaps, as slices [first, first+n) of the window. */
+struct run {
+    size_t first, n;
+    uint64_t start, end; /* `end` is what was cut, after fold_ingest_cut */
+};
+
+struct window {
+    struct fold_slice *slices;
+    size_t count, cap;
+    struct run *runs;
+    size_t run_count, run_cap;
+    struct fold_buf **heads; /* bytes of continued chunks */
+    size_t head_count, head_cap;
+    struct fold_ingest ingest;
+};
+
+static void window_fini(struct window *w)
+{
+    fold_ingest_fini(&w->ingest);
+    for (size_t i = 0; i < w->head_count; i++)
+        fold_buf_put(w->heads[i]);
+    free(w->heads);
+    free(w->slices);
+    free(w->runs);
+}
+
+static void *grow(void *array, size_t *cap, size_t need, size_t size)
+{
+    if (need <= *cap)
+        return array;
+    size_t more = FOLD_MAX(need, *cap * 2 + 16);
+    void *grown = realloc(array, more * size);
+    if (grown != NULL)
+        *cap = more;
+    return grown;
+}
+
+/* Bytes of the chunk that ends at `off` because data ended there, as a slice; len 0 if there is none. */
+static int continued_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t off, struct window *w,
+                           struct fold_slice *out)
+{
+    out->len = 0;
+    if (off == 0 || off > inode->data->hidden_from)
+        return 0;
+    struct fold_cached_page *page;
+    int rc = fold_pagecache_get(s->pages, inode->ino, (off - 1) / FOLD_PAGE_BYTES, &page);
+    if (rc != 0)
+        return rc;
+    struct fold_extent e = {0};
+    uint32_t i = fold_page_find(&page->page, off - 1);
+    if (i < page->page.count)
+        e = page->page.extents[i];
+    fold_cached_put(&page->cached);
+    if (e.kind != FOLD_EXTENT_DATA || (e.flags & FOLD_EXTENT_TAIL) == 0 || e.skip != 0 || e.off + e.len != off)
+        return 0;
+    struct fold_buf **heads = grow(w->heads, &w->head_cap, w->head_count + 1, sizeof *heads);
+    if (heads == NULL)
+        return -ENOMEM;
+    w->heads = heads;
+    struct fold_buf *buf = fold_buf_arena(s->budget, e.len);
+    if (buf == NULL)
+        return -ENOMEM;
+    w->heads[w->head_count++] = buf;
+    struct fold_read r = {0};
+    rc = fold_read_extent(s, &e, &r);
+    if (rc == 0)
+        rc = fold_read_copy(&r, buf->mem);
+    fold_read_fini(s, &r);
+    if (rc == 0)
+        *out = (struct fold_slice){.off = e.off, .data = buf->mem, .buf = buf, .len = e.len};
+    else
+        fold_warn("inode %llu: a chunk cannot be continued: %s", (unsigned long long)inode->ino, fold_err_text(rc));
+    return 0; /* without the old bytes the new ones are simply cut on their own */
+}
+
+static int add_slice(struct window *w, const struct fold_slice *s)
+{
+    struct fold_slice *slices = grow(w->slices, &w->cap, w->count + 1, sizeof *slices);
+    if (slices == NULL)
+        return -ENOMEM;
+    w->slices = slices;
+    w->slices[w->count++] = *s;
+    return 0;
+}
+
+static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w, uint64_t off)
+{
+    struct run *runs = grow(w->runs, &w->run_cap, w->run_count + 1, sizeof *runs);
+    if (runs == NULL)
+        return -ENOMEM;
+    w->runs = runs;
+    struct run *r = &w->runs[w->run_count++];
+    *r = (struct run){.first = w->count, .start = off};
+    struct fold_slice head;
+    int rc = continued_chunk(s, inode, off, w, &head);
+    if (rc == 0 && head.len > 0) {
+        r->start = head.off;
+        r->n = 1;
+        rc = add_slice(w, &head);
+    }
+    return rc;
+}
+
+/*
+ * Collects the window from the flushing list, which only the holder of the flush lock changes. *more: data is left behind
+ * the window in the same run.
+ */
+static int window_fill(struct fold_session *s, struct fold_inode *inode, struct window *w, bool *more)
+{
+    struct fold_slice_pos pos;
+    uint64_t bytes = 0, next = UINT64_MAX;
+    *more = false;
+    for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos); sl != NULL;
+         sl = fold_slices_next(&inode->data->flushing, &pos)) {
+        if (bytes >= WINDOW_BYTES || w->count >= WINDOW_SLICES) {
+            *more = sl->off == next;
+            return 0;
+        }
+        int rc = sl->off == next ? 0 : begin_run(s, inode, w, sl->off);
+        if (rc == 0)
+            rc = add_slice(w, sl);
+        if (rc != 0)
+            return rc;
+        w->runs[w->run_count - 1].n++;
+        next = sl->off + sl->len;
+        bytes += sl->len;
+    }
+    return 0;
+}
+
+static int window_cut(struct fold_session *s, struct window *w, bool hold_last)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < w->run_count; i++) {
+        struct run *r = &w->runs[i];
+        rc = fold_ingest_cut(&w->ingest, &s->cut, s->dedup, &w->slices[r->first], r->n,
+                             hold_last && i + 1 == w->run_count, &r->end);
+    }
+    return rc;
+}
+
+/* The size the catalog may state: no dirty byte that could still be lost lies below it. Map lock held. */
+static uint64_t safe_size(struct fold_inode *inode, uint64_t stored_end)
+{
+    struct fold_data *d = inode->data;
+    struct fold_slice_pos pos;
+    uint64_t lowest = UINT64_MAX;
+    const struct fold_slice *s = fold_slices_seek(&d->dirty, 0, &pos);
+    if (s != NULL)
+        lowest = s->off;
+    s = fold_slices_seek(&d->flushing, stored_end, &pos);
+    if (s != NULL)
+        lowest = FOLD_MIN(lowest, s->off);
+    fold_lock_take(&inode->lock);
+    uint64_t size = inode->attr.size;
+    uint64_t disk = FOLD_MIN(inode->disk_size, d->hidden_from);
+    fold_lock_drop(&inode->lock);
+    return FOLD_MIN(size, FOLD_MAX(disk, lowest));
+}
+
+static int window_commit(struct fold_session *s, struct fold_inode *inode, struct window *w)
+{
+    struct fold_data *d = inode->data;
+    uint64_t last_end = w->run_count > 0 ? w->runs[w->run_count - 1].end : 0;
+    fold_rwlock_write(&d->map);
+    struct fold_edit c;
+    fold_edit_begin(&c, s, inode);
+    for (size_t i = 0; i < w->run_count; i++)
+        fold_edit_punch(&c, w->runs[i].start, w->runs[i].end - w->runs[i].start);
+    for (size_t i = 0; i < w->ingest.count; i++) {
+        const struct fold_chunk *p = &w->ingest.pieces[i];
+        struct fold_extent e = {
+            .off = p->off, .len = p->len, .loc = p->loc, .kind = FOLD_EXTENT_DATA, .flags = p->flags};
+        fold_edit_extent(&c, &e);
+    }
+    int rc = fold_edit_end(&c, safe_size(inode, last_end));
+    for (size_t i = 0; rc == 0 && i < w->run_count; i++)
+        rc = fold_slices_punch(&d->flushing, w->runs[i].start, w->runs[i].end - w->runs[i].start);
+    fold_rwlock_drop(&d->map);
+    return rc;
+}
+
+/* One window; *done when nothing is left that may be stored now. */
+static int flush_window(struct fold_session *s, struct fold_inode *inode, bool hold_tail, bool *done)
+{
+    struct window w = {0};
+    bool more;
+    int rc = window_fill(s, inode, &w, &more);
+    if (rc == 0)
+        rc = window_cut(s, &w, hold_tail || more);
+    if (rc == 0)
+        rc = fold_ingest_store(&w.ingest, s->dedup, s->workers);
+    bool nothing = w.run_count > 0 && w.runs[w.run_count - 1].end == w.runs[w.run_count - 1].start &&
+                   w.run_count == 1;
+    if (rc == 0 && !nothing)
+        rc = window_commit(s, inode, &w);
+    *done = nothing || inode->data->flushing.bytes == 0;
+    window_fini(&w);
+    return rc;
+}
+
+/* Brings what was not stored back under what was written since. */
+static int restore_rest(struct fold_data *d)
+{
+    int rc = 0;
+    struct fold_slice_pos pos;
+    for (const struct fold_slice *newer = fold_slices_seek(&d->dirty, 0, &pos); rc == 0 && newer != NULL;
+         newer = fold_slices_next(&d->dirty, &pos))
+        rc = fold_slices_punch(&d->flushing, newer->off, newer->len);
+    for (const struct fold_slice *s = fold_slices_seek(&d->flushing, 0, &pos); rc == 0 && s != NULL;
+         s = fold_slices_next(&d->flushing, &pos)) {
+        fold_buf_ref(s->buf);
+        rc = fold_slices_insert(&d->dirty, s);
+        if (rc != 0)
+            fold_buf_put(s->buf);
+    }
+    return rc;
+}
+
+/*
+ * Gives up on data that cannot be stored: the error goes to every open handle, and the file ends where its stored
+ * content does, so that nobody reads bytes that were never written.
+ */
+static void give_up(struct fold_inode *inode, int code)
+{
+    struct fold_data *d = inode->data;
+    fold_data_fail(d, code);
+    fold_error("inode %llu: written data could not be stored: %s", (unsigned long long)inode->ino,
+               fold_err_text(code));
+    fold_rwlock_write(&d->map);
+    fold_slices_clear(&d->flushing);
+    uint64_t end = 0;
+    struct fold_slice_pos pos;
+    for (const struct fold_slice *s = fold_slices_seek(&d->dirty, 0, &pos); s != NULL;
+         s = fold_slices_next(&d->dirty, &pos))
+        end = s->off + s->len;
+    fold_lock_take(&inode->lock);
+    inode->attr.size = FOLD_MIN(inode->attr.size, FOLD_MAX(end, FOLD_MIN(inode->disk_size, d->hidden_from)));
+    fold_lock_drop(&inode->lock);
+    fold_rwlock_drop(&d->map);
+}
+
+static int flush_attr(struct fold_session *s, struct fold_inode *inode)
+{
+    int rc = 0;
+    fold_lock_take(&inode->lock);
+    if (inode->attr_dirty && !inode->ghost) {
+        struct fold_attr attr = inode->attr;
+        if (inode->data != NULL)
+            attr.size = inode->disk_size;
+        struct fold_txn *t = fold_txn_begin(fold_session_catalog(s));
+        fold_lsn lsn;
+        rc = t != NULL ? 0 : -ENOMEM;
+        if (rc == 0) {
+            fold_inode_store(t, &attr);
+            rc = fold_txn_commit(t, &lsn);
+        }
+        if (rc == 0)
+            inode->attr_dirty = false;
+    }
+    fold_lock_drop(&inode->lock);
+    return rc;
+}
+
+/* Flush lock held. */
+static int flush_data(struct fold_session *s, struct fold_inode *inode, bool hold_tail)
+{
+    struct fold_data *d = inode->data;
+    fold_rwlock_write(&d->map);
+    assert(d->flushing.bytes == 0);
+    fold_slices_clear(&d->flushing);
+    d->flushing = d->dirty;
+    d->dirty = (struct fold_slices){0};
+    fold_buf_put(d->arena);
+    d->arena = NULL;
+    uint64_t hidden_from = d->hidden_from;
+    fold_rwlock_drop(&d->map);
+    bool done = d->flushing.bytes == 0 && hidden_from == UINT64_MAX;
+    if (done) {
+        /* Size or times alone, with all data stored: the size may be stated too. */
+        fold_lock_take(&inode->lock);
+        bool pending = inode->attr_dirty;
+        fold_lock_drop(&inode->lock);
+        if (!pending)
+            return 0;
+        done = false;
+    }
+    int rc = 0;
+    while (rc == 0 && !done)
+        rc = flush_window(s, inode, hold_tail, &done);
+    if (rc != 0) {
+        give_up(inode, rc);
+        return rc;
+    }
+    fold_rwlock_write(&d->map);
+    if (d->flushing.bytes > 0)
+        rc = restore_rest(d);
+    fold_slices_clear(&d->flushing);
+    fold_rwlock_drop(&d->map);
+    return rc;
+}
+
+int fold_flush_inode(struct fold_session *s, struct fold_inode *inode)
+{
+    fold_lock_take(&inode->lock);
+    struct fold_data *d = inode->data;
+    fold_lock_drop(&inode->lock);
+    if (d == NULL)
+        return flush_attr(s, inode);
+    fold_lock_take(&d->flush);
+    int rc = flush_data(s, inode, false);
+    fold_lock_drop(&d->flush);
+    return rc;
+}
+
+void fold_flush_stream(struct fold_session *s, struct fold_inode *inode)
+{
+    struct fold_data *d = inode->data;
+    fold_lock_take(&d->flush);
+    atomic_store(&d->streaming, false);
+    (void)flush_data(s, inode, true); /* the handles are told */
+    fold_lock_drop(&d->flush);
+}
+
+int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode)
+{
+    struct fold_data *d;
+    int rc = fold_data_get(inode, &d);
+    if (rc != 0)
+        return rc;
+    fold_lock_take(&d->flush);
+    for (;;) {
+        rc = flush_data(s, inode, false);
+        if (rc != 0) {
+            fold_lock_drop(&d->flush);
+            return rc;
+        }
+        fold_rwlock_write(&d->map);
+        if (d->dirty.bytes == 0 && d->hidden_from == UINT64_MAX)
+            return 0;
+        fold_rwlock_drop(&d->map); /* a writer was faster */
+    }
+}
+
+void fold_flush_unfreeze(struct fold_inode *inode)
+{
+    fold_rwlock_drop(&inode->data->map);
+    fold_lock_drop(&inode->data->flush);
+}
+
+int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode)
+{
+    int rc = fold_flush_inode(s, inode);
+    if (rc != 0)
+        return rc;
+    return fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
+}
+
+struct flush_all {
+    struct fold_session *session;
+    int rc;
+};
+
+static void flush_attr_one(void *arg, struct fold_inode *inode)
+{
+    struct flush_all *all = arg;
+    int rc = fold_flush_inode(all->session, inode);
+    if (rc != 0)
+        all->rc = rc;
+}
+
+int fold_flush_all(struct fold_session *s)
+{
+    struct flush_all all = {.session = s};
+    struct fold_inode **list;
+    size_t n = fold_flusher_take(s->flusher, &list);
+    for (size_t i = 0; i < n; i++) {
+        int rc = fold_flush_inode(s, list[i]);
+        if (rc != 0)
+            all.rc = rc;
+        fold_itable_put(s->inodes, list[i]);
+    }
+    free(list);
+    fold_itable_each_dirty(s->inodes, flush_attr_one, &all);
+    int rc = fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
+    return rc != 0 ? rc : all.rc;
+}
+
+void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode)
+{
+    (void)s;
+    inode->attr_dirty = true;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Three layers, newest first: dirty, flushing, recipe (up to the cut-off of a pending truncate). The walk takes from the
+ * newest layer that covers the cursor and goes on to where that piece ends or a newer layer begins.
+ */
+#include "fs/readpath.h"
+
+#include "fs/chunkcache.h"
+#include "fs/pagecache.h"
+#include "fs/session.h"
+#include "meta/base/err.h"
+#include "meta/base/guard.h"
+#include "meta/base/log.h"
+
+#include <errno.h>
+
+#define ZEROS (64u << 10)
+static const uint8_t zeros[ZEROS];
+
+/* One piece found under the lock, to be turned into memory after it: `data` for slices, else an extent (kind 0: a hole). */
+struct fold_part {
+    const uint8_t *data;
+    struct fold_extent extent;
+};
+
+enum pin_kind { PIN_BUF, PIN_VIEW, PIN_CHUNK };
+
+struct fold_pin {
+    enum pin_kind kind;
+    union {
+        struct fold_buf *buf;
+        struct fold_view view;
+        struct fold_cached_chunk *chunk;
+    };
+};
+
+static void unpin(struct fold_session *s, struct fold_pin *p)
+{
+    switch (p->kind) {
+    case PIN_BUF:
+        fold_buf_put(p->buf);
+        break;
+    case PIN_VIEW:
+        fold_store_unview(s->volume->store, &p->view);
+        break;
+    case PIN_CHUNK:
+        fold_cached_put(&p->chunk->cached);
+        break;
+    }
+}
+
+void fold_read_fini(struct fold_session *s, struct fold_read *r)
+{
+    for (size_t i = 0; i < r->pin_count; i++)
+        unpin(s, &r->pins[i]);
+    free(r->pins);
+    free(r->parts);
+    free(r->iov);
+    *r = (struct fold_read){0};
+}
+
+static int add_bytes(struct fold_read *r, const void *data, size_t len)
+{
+    r->len += len;
+    if (r->count > 0) {
+        struct iovec *last = &r->iov[r->count - 1];
+        if ((const uint8_t *)last->iov_base + last->iov_len == data) {
+            last->iov_len += len;
+            return 0;
+        }
+    }
+    if (r->count == r->cap) {
+        size_t cap = r->cap > 0 ? r->cap * 2 : 32;
+        struct iovec *grown = realloc(r->iov, cap * sizeof *grown);
+        if (grown == NULL)
+            return -ENOMEM;
+        r->iov = grown;
+        r->cap = cap;
+    }
+    r->iov[r->count++] = (struct iovec){(void *)(uintptr_t)data, len};
+    return 0;
+}
+
+static int add_zeros(struct fold_read *r, uint64_t len)
+{
+    int rc = 0;
+    while (rc == 0 && len > 0) {
+        size_t part = FOLD_MIN(len, (uint64_t)ZEROS);
+        rc = add_bytes(r, zeros, part);
+        len -= part;
+    }
+    return rc;
+}
+
+static int add_part(struct fold_read *r, const uint8_t *data, const struct fold_extent *e)
+{
+    if (e->len == 0)
+        return 0;
+    if (r->part_count == r->part_cap) {
+        size_t cap = r->part_cap > 0 ? r->part_cap * 2 : 32;
+        struct fold_part *grown = realloc(r->parts, cap * sizeof *grown);
+        if (grown == NULL)
+            return -ENOMEM;
+        r->parts = grown;
+        r->part_cap = cap;
+    }
+    r->parts[r->part_count++] = (struct fold_part){.data = data, .extent = *e};
+    return 0;
+}
+
+static int add_hole(struct fold_read *r, uint64_t off, uint64_t end)
+{
+    int rc = 0;
+    while (rc == 0 && off < end) {
+        struct fold_extent hole = {.off = off, .len = (uint32_t)FOLD_MIN(end - off, 1ull << 30)};
+        rc = add_part(r, NULL, &hole);
+        off += hole.len;
+    }
+    return rc;
+}
+
+/* Takes over the pin, also on failure. */
+static int add_pin(struct fold_session *s, struct fold_read *r, struct fold_pin pin)
+{
+    if (r->pin_count == r->pin_cap) {
+        size_t cap = r->pin_cap > 0 ? r->pin_cap * 2 : 32;
+        struct fold_pin *grown = realloc(r->pins, cap * sizeof *grown);
+        if (grown == NULL) {
+            unpin(s, &pin);
+            return -ENOMEM;
+        }
+        r->pins = grown;
+        r->pin_cap = cap;
+    }
+    r->pins[r->pin_count++] = pin;
+    return 0;
+}
+
+static int add_chunk(struct fold_session *s, struct fold_read *r, struct fold_cached_chunk *chunk,
+                     const struct fold_extent *e)
+{
+    int rc = add_pin(s, r, (struct fold_pin){.kind = PIN_CHUNK, .chunk = chunk});
+    if (rc != 0)
+        return rc;
+    if ((uint64_t)e->skip + e->len > chunk->len)
+        return -FOLD_E_BAD_RECIPE;
+    return add_bytes(r, chunk->bytes + e->skip, e->len);
+}
+
+int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r)
+{
+    if (e->kind != FOLD_EXTENT_DATA)
+        return add_zeros(r, e->len);
+    r->last = *e;
+    struct fold_cached_chunk *chunk = fold_chunkcache_peek(s->chunks, e->loc);
+    if (chunk != NULL)
+        return add_chunk(s, r, chunk, e);
+    struct fold_view view;
+    int rc = fold_store_view(s->volume->store, e->loc, &view);
+    if (rc != 0)
+        return rc;
+    if ((uint64_t)e->skip + e->len > view.raw_len) {
+        fold_store_unview(s->volume->store, &view);
+        return -FOLD_E_BAD_RECIPE;
+    }
+    if (view.codec == FOLD_CODEC_NONE) {
+        const uint8_t *data = view.payload + e->skip;
+        rc = add_pin(s, r, (struct fold_pin){.kind = PIN_VIEW, .view = view});
+        return rc != 0 ? rc : add_bytes(r, data, e->len);
+    }
+    rc = fold_chunkcache_decode(s->chunks, e->loc, &view, &chunk);
+    fold_store_unview(s->volume->store, &view);
+    return rc != 0 ? rc : add_chunk(s, r, chunk, e);
+}
+
+static int add_slice(struct fold_session *s, struct fold_read *r, const struct fold_slice *sl, uint64_t off,
+                     uint64_t end)
+{
+    fold_buf_ref(sl->buf);
+    int rc = add_pin(s, r, (struct fold_pin){.kind = PIN_BUF, .buf = sl->buf});
+    struct fold_extent range = {.off = off, .len = (uint32_t)(end - off)};
+    return rc != 0 ? rc : add_part(r, sl->data + (off - sl->off), &range);
+}
+
+/* [off, end) of the recipe alone. */
+static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64_t end, struct fold_read *r)
+{
+    while (off < end) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        uint64_t page_end = FOLD_MIN(end, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_cached_page *page;
+        int rc = fold_pagecache_get(s->pages, ino, page_no, &page);
+        if (rc != 0)
+            return rc;
+        for (uint32_t i = fold_page_find(&page->page, off); rc == 0 && off < page_end; i++) {
+            struct fold_extent part;
+            if (i >= page->page.count || !fold_extent_slice(&page->page.extents[i], off, page_end - off, &part)) {
+                rc = add_hole(r, off, page_end);
+                off = page_end;
+                break;
+            }
+            rc = add_hole(r, off, part.off);
+            if (rc == 0)
+                rc = add_part(r, NULL, &part);
+            off = part.off + part.len;
+        }
+        fold_cached_put(&page->cached);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* [off, end) below the flushing layer: the recipe up to the cut-off, zeros behind it. */
+static int add_base(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
+                    struct fold_read *r)
+{
+    uint64_t edge = FOLD_MAX(off, FOLD_MIN(end, inode->data->hidden_from));
+    int rc = add_recipe(s, inode->ino, off, edge, r);
+    return rc != 0 ? rc : add_hole(r, edge, end);
+}
+
+static int add_below(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
+                     struct fold_read *r)
+{
+    int rc = 0;
+    struct fold_slice_pos pos;
+    const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, off, &pos);
+    while (rc == 0 && off < end) {
+        uint64_t gap_end = sl != NULL ? FOLD_MIN(end, FOLD_MAX(sl->off, off)) : end;
+        if (gap_end > off) {
+            rc = add_base(s, inode, off, gap_end, r);
+            off = gap_end;
+            continue;
+        }
+        uint64_t stop = FOLD_MIN(end, sl->off + sl->len);
+        rc = add_slice(s, r, sl, off, stop);
+        off = stop;
+        sl = fold_slices_next(&inode->data->flushing, &pos);
+    }
+    return rc;
+}
+
+static int collect_mapped(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
+                          struct fold_read *r)
+{
+    int rc = 0;
+    struct fold_slice_pos pos;
+    const struct fold_slice *sl = fold_slices_seek(&inode->data->dirty, off, &pos);
+    while (rc == 0 && off < end) {
+        uint64_t gap_end = sl != NULL ? FOLD_MIN(end, FOLD_MAX(sl->off, off)) : end;
+        if (gap_end > off) {
+            rc = add_below(s, inode, off, gap_end, r);
+            off = gap_end;
+            continue;
+        }
+        uint64_t stop = FOLD_MIN(end, sl->off + sl->len);
+        rc = add_slice(s, r, sl, off, stop);
+        off = stop;
+        sl = fold_slices_next(&inode->data->dirty, &pos);
+    }
+    return rc;
+}
+
+int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
+                      struct fold_read *r)
+{
+    struct fold_data *d;
+    int rc = fold_data_get(inode, &d);
+    if (rc != 0)
+        return rc;
+    fold_rwlock_read(&d->map);
+    fold_lock_take(&inode->lock);
+    uint64_t size = inode->attr.size;
+    fold_lock_drop(&inode->lock);
+    if (off < size)
+        rc = collect_mapped(s, inode, off, off + FOLD_MIN((uint64_t)len, size - off), r);
+    fold_rwlock_drop(&d->map);
+    /* Chunks may have to come from the disk: not under the lock. */
+    for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
+        const struct fold_part *p = &r->parts[i];
+        rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len) : fold_read_extent(s, &p->extent, r);
+    }
+    if (rc != 0)
+        fold_error("inode %llu, offset %llu: cannot be read: %s", (unsigned long long)inode->ino,
+                   (unsigned long long)off, fold_err_text(rc));
+    return rc;
+}
+
+int fold_read_copy(const struct fold_read *r, void *dst)
+{
+    uint8_t *p = dst;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < r->count; i++) {
+        FOLD_GUARDED(rc, memcpy(p, r->iov[i].iov_base, r->iov[i].iov_len));
+        p += r->iov[i].iov_len;
+    }
+    return rc;
+}
+
+void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len)
+{
+    struct fold_data *d = inode->data;
+    fold_rwlock_read(&d->map);
+    uint64_t end = FOLD_MIN(off + len, d->hidden_from);
+    struct fold_loc run = {0};
+    uint32_t run_bytes = 0;
+    while (off < end) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        struct fold_cached_page *page;
+        if (fold_pagecache_get(s->pages, inode->ino, page_no, &page) != 0)
+            break;
+        for (uint32_t i = fold_page_find(&page->page, off); i < page->page.count; i++) {
+            const struct fold_extent *e = &page->page.extents[i];
+            if (e->off >= end || e->kind != FOLD_EXTENT_DATA)
+                continue;
+            /* Neighbours in the segment are asked for together; a stored chunk is not longer than its raw bytes. */
+            if (run.seg == e->loc.seg && e->loc.off >= run.off && e->loc.off - run.off <= run_bytes + 65536) {
+                run_bytes = e->loc.off - run.off + e->skip + e->len;
+                continue;
+            }
+            if (run.seg != 0)
+                fold_store_prefetch(s->volume->store, run, run_bytes);
+            run = e->loc;
+            run_bytes = e->skip + e->len;
+        }
+        fold_cached_put(&page->cached);
+        off = (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES;
+    }
+    if (run.seg != 0)
+        fold_store_prefetch(s->volume->store, run, run_bytes);
+    fold_rwlock_drop(&d->map);
+}

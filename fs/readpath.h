@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way out: what bytes a file has in a range, as a list of pieces of memory that need no copying: dirty slices, mapped
+ * segments, decoded chunks, zeros. Everything listed stays valid until fini.
+ */
+#ifndef FOLD_FS_READPATH_H
+#define FOLD_FS_READPATH_H
+
+#include "fs/data.h"
+#include "meta/recipe.h"
+
+#include <sys/uio.h>
+
+struct fold_session;
+
+struct fold_read {
+    struct iovec *iov;
+    size_t count, cap;
+    size_t len; /* sum of the pieces: less than asked for at the end of the file */
+    struct fold_part *parts;
+    size_t part_count, part_cap;
+    struct fold_pin *pins;
+    size_t pin_count, pin_cap;
+    struct fold_extent last; /* the last chunk extent met, for prefetching; kind 0 if none */
+};
+
+/*
+ * Collects [off, off+len) of a regular file, clipped at its size. Takes the map lock shared and the inode lock. `r` must
+ * be zeroed; fini it in every case. -EIO and the errors of fold_store_view: nothing may be used.
+ */
+int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
+                      struct fold_read *r) FOLD_MUST;
+
+void fold_read_fini(struct fold_session *s, struct fold_read *r);
+
+/* Appends the bytes of one extent to the list. */
+int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r) FOLD_MUST;
+
+/* Copies the collected bytes out. -EIO if a mapping faults. */
+int fold_read_copy(const struct fold_read *r, void *dst) FOLD_MUST;
+
+/* Asks for the segments behind [off, off+len) to be read soon. Never blocks on chunk data. */
+void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len);
+
+#endif
