@@ -20,7 +20,7 @@
 #define MAX_SLOTS    16384u
 #define POS_BITS     32u
 #define SLOT_BITS    14u
-#define BYTES_A_CELL 36u /* of budget per cell: an entry of 24 bytes, and cells half empty */
+#define BYTES_A_CELL 22u /* of budget per cell: 8 for itself and 0.6 list entries of 24 bytes */
 
 struct item {
     uint64_t w[2];
@@ -38,7 +38,7 @@ struct fold_locality {
     struct fold_rwlock lock;
     uint64_t budget;         /* for lists; fixed */
     uint64_t bytes;          /* in lists; guarded by lock */
-    uint64_t line_mask;      /* fixed */
+    uint64_t lines;          /* fixed */
     uint64_t *cells;         /* guarded by lock; CELLS per line */
     uint32_t slots;          /* fixed */
     struct list *list;       /* guarded by lock, `used` atomic */
@@ -48,7 +48,7 @@ struct fold_locality {
 
 static uint64_t *line_of(const struct fold_locality *l, uint64_t w0)
 {
-    return &l->cells[((w0 >> 16) & l->line_mask) * CELLS];
+    return &l->cells[(uint64_t)(((unsigned __int128)w0 * l->lines) >> 64) * CELLS];
 }
 
 /* Tag from bits that do not choose the line; never 0. */
@@ -73,12 +73,10 @@ int fold_locality_create(uint64_t budget_bytes, struct fold_locality **out)
     struct fold_locality *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -ENOMEM;
-    uint64_t lines = MIN_LINES;
-    while (lines * 2 * CELLS * BYTES_A_CELL <= budget_bytes)
-        lines *= 2;
+    uint64_t lines = FOLD_MAX(budget_bytes / BYTES_A_CELL / CELLS, (uint64_t)MIN_LINES);
     uint64_t table = lines * CELLS * sizeof *l->cells;
     l->budget = budget_bytes > table ? budget_bytes - table : 0;
-    l->line_mask = lines - 1;
+    l->lines = lines;
     l->slots = (uint32_t)FOLD_MIN(FOLD_MAX(budget_bytes >> 12, (uint64_t)16), (uint64_t)MAX_SLOTS);
     l->cells = aligned_alloc(FOLD_CACHELINE, table);
     l->list = calloc(l->slots, sizeof *l->list);
@@ -251,7 +249,7 @@ void fold_locality_drop(struct fold_locality *l, uint32_t seg)
 uint64_t fold_locality_bytes(struct fold_locality *l)
 {
     fold_rwlock_read(&l->lock);
-    uint64_t bytes = l->bytes + (l->line_mask + 1) * CELLS * sizeof *l->cells;
+    uint64_t bytes = l->bytes + l->lines * CELLS * sizeof *l->cells;
     fold_rwlock_drop(&l->lock);
     return bytes;
 }

@@ -128,7 +128,7 @@ void fold_seg_tail_encode(const struct fold_seg_ident *id, struct fold_seg_foote
     fold_wr_u32(&w, footer->table_crc);
     fold_wr_u64(&w, footer->raw_bytes);
     fold_wr_u64(&w, footer->stored_bytes);
-    fold_wr_u32(&w, 0);
+    fold_wr_u32(&w, footer->whole_end);
     put_crc(&w);
     assert(!t.bad && !w.bad && w.p == w.end);
 }
@@ -137,7 +137,7 @@ static bool footer_sane(const struct fold_seg_footer *f, uint64_t file_bytes)
 {
     return f->data_end >= FOLD_SEG_HEADER_BYTES && f->data_end % FOLD_SEG_ALIGN == 0 &&
            fold_seg_sealed_bytes(f->data_end, f->count) == file_bytes &&
-           f->stored_bytes <= f->data_end - FOLD_SEG_HEADER_BYTES;
+           f->whole_end <= f->data_end && f->stored_bytes <= f->data_end - FOLD_SEG_HEADER_BYTES;
 }
 
 int fold_seg_footer_decode(const uint8_t in[FOLD_SEG_FOOTER_BYTES], uint32_t seg,
@@ -160,6 +160,7 @@ int fold_seg_footer_decode(const uint8_t in[FOLD_SEG_FOOTER_BYTES], uint32_t seg
     f.table_crc = fold_rd_u32(&r);
     f.raw_bytes = fold_rd_u64(&r);
     f.stored_bytes = fold_rd_u64(&r);
+    f.whole_end = fold_rd_u32(&r);
     if (r.bad || !known || who.seg != seg || !ident_sane(&who) || !footer_sane(&f, file_bytes))
         return -FOLD_E_BAD_SEGMENT;
     *id = who;
@@ -199,9 +200,11 @@ void fold_seg_summary_encode(const struct fold_seg_summary *s, uint8_t out[FOLD_
     fold_wr_u32(&w, s->ident.capacity);
     fold_wr_u32(&w, s->file_bytes);
     fold_wr_u32(&w, s->data_end);
+    fold_wr_u32(&w, s->whole_end);
     fold_wr_u32(&w, s->count);
     fold_wr_u64(&w, s->raw_bytes);
     fold_wr_u64(&w, s->stored_bytes);
+    fold_wr_u32(&w, 0);
     put_crc(&w);
     assert(!w.bad && w.p == w.end);
 }
@@ -220,9 +223,11 @@ int fold_seg_summary_decode(const uint8_t *in, size_t len, struct fold_seg_summa
     s.ident.capacity = fold_rd_u32(&r);
     s.file_bytes = fold_rd_u32(&r);
     s.data_end = fold_rd_u32(&r);
+    s.whole_end = fold_rd_u32(&r);
     s.count = fold_rd_u32(&r);
     s.raw_bytes = fold_rd_u64(&r);
     s.stored_bytes = fold_rd_u64(&r);
+    (void)fold_rd_u32(&r);
     if (r.bad || !known || !ident_sane(&s.ident) ||
         fold_seg_sealed_bytes(s.data_end, s.count) != s.file_bytes)
         return -FOLD_E_BAD_SEGMENT;

@@ -11,7 +11,7 @@
 #define FOLD_SEG_HEADER_BYTES  4096u /* the first record starts here */
 #define FOLD_SEG_ENTRY_BYTES   24u
 #define FOLD_SEG_FOOTER_BYTES  64u
-#define FOLD_SEG_SUMMARY_BYTES 52u
+#define FOLD_SEG_SUMMARY_BYTES 60u
 #define FOLD_SEG_ALIGN         16u /* of records, table and footer */
 #define FOLD_SEG_DEFAULT_BYTES (64u << 20)
 #define FOLD_SEG_MIN_BYTES     (64u << 10)
@@ -38,6 +38,7 @@ struct fold_seg_entry {
 /* What the footer says. The table lies at data_end, the footer right behind it. */
 struct fold_seg_footer {
     uint32_t data_end;
+    uint32_t whole_end; /* at most data_end: where the first damage not known to be rot was found */
     uint32_t count;
     uint64_t raw_bytes;
     uint64_t stored_bytes; /* records with framing */
@@ -49,6 +50,7 @@ struct fold_seg_summary {
     struct fold_seg_ident ident;
     uint32_t file_bytes;
     uint32_t data_end;
+    uint32_t whole_end;
     uint32_t count;
     uint64_t raw_bytes;
     uint64_t stored_bytes;

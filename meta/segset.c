@@ -113,12 +113,12 @@ int fold_segset_seal(struct fold_segset *set, const struct fold_seg_summary *sum
     struct fold_seg *s = place(set, sum->ident.seg);
     if (s != NULL) {
         if (atomic_load(&s->state) == FOLD_SEG_UNKNOWN)
-            s->ident = sum->ident;
+            s->ident = sum->ident; /* readers look at it only after the state */
         atomic_store(&s->file_bytes, sum->file_bytes);
         atomic_store(&s->count, sum->count);
         atomic_store(&s->raw_bytes, sum->raw_bytes);
         atomic_store(&s->stored_bytes, sum->stored_bytes);
-        atomic_store(&s->whole_end, sum->data_end);
+        atomic_store(&s->whole_end, sum->whole_end);
         atomic_store(&s->data_end, sum->data_end);
         atomic_store_explicit(&s->state, FOLD_SEG_SEALED, memory_order_release);
     }
@@ -132,6 +132,7 @@ void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out
         .ident = seg->ident,
         .file_bytes = atomic_load(&seg->file_bytes),
         .data_end = atomic_load(&seg->data_end),
+        .whole_end = atomic_load(&seg->whole_end),
         .count = atomic_load(&seg->count),
         .raw_bytes = atomic_load(&seg->raw_bytes),
         .stored_bytes = atomic_load(&seg->stored_bytes),
