@@ -74,11 +74,7 @@ static int read_entry(struct fold_rd *r, int64_t last, struct entry *out)
     const uint8_t *name = fold_rd_bytes(r, e.len);
     if (name == NULL || e.len == 0 || e.ino == 0 || slot >= SLOTS || (int64_t)slot <= last)
         return -1;
-    union {
-        const uint8_t *u;
-        const char *c;
-    } text = {.u = name};
-    e.name = text.c;
+    e.name = (const char *)name;
     e.end = r->p;
     e.slot = (uint32_t)slot;
     *out = e;

@@ -11,7 +11,6 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -105,49 +104,41 @@ static bool parse_name(const char *name, uint32_t *number)
     return strcmp(name, again) == 0;
 }
 
+struct number_list {
+    uint32_t *items;
+    size_t n, cap;
+};
+
+static int add_name(void *arg, const char *name)
+{
+    struct number_list *l = arg;
+    uint32_t number;
+    if (!parse_name(name, &number))
+        return 0;
+    if (l->n == l->cap) {
+        size_t cap = l->cap * 2 + 8;
+        uint32_t *more = realloc(l->items, cap * sizeof *more);
+        if (more == NULL)
+            return -ENOMEM;
+        l->items = more;
+        l->cap = cap;
+    }
+    l->items[l->n++] = number;
+    return 0;
+}
+
 int fold_journal_list(int dirfd, uint32_t **numbers, size_t *count)
 {
-    int fd = fold_io_open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return fd;
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) {
-        (void)close(fd);
-        return -ENOMEM;
-    }
-    uint32_t *list = NULL;
-    size_t n = 0, cap = 0;
-    int rc = 0;
-    for (;;) {
-        errno = 0;
-        const struct dirent *e = readdir(dir);
-        uint32_t number;
-        if (e == NULL) {
-            rc = -errno;
-            break;
-        }
-        if (!parse_name(e->d_name, &number))
-            continue;
-        if (n == cap) {
-            cap = cap * 2 + 8;
-            uint32_t *more = realloc(list, cap * sizeof *list);
-            if (more == NULL) {
-                rc = -ENOMEM;
-                break;
-            }
-            list = more;
-        }
-        list[n++] = number;
-    }
-    (void)closedir(dir);
+    struct number_list l = {NULL, 0, 0};
+    int rc = fold_io_list(dirfd, add_name, &l);
     if (rc < 0) {
-        free(list);
+        free(l.items);
         return rc;
     }
-    if (n > 1)
-        qsort(list, n, sizeof *list, compare_numbers);
-    *numbers = list;
-    *count = n;
+    if (l.n > 1)
+        qsort(l.items, l.n, sizeof *l.items, compare_numbers);
+    *numbers = l.items;
+    *count = l.n;
     return 0;
 }
 

@@ -154,6 +154,8 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
         rc = make_path(kv->dirfd, name, path);
     if (rc == 0)
         rc = make_options(opt, &kv->options);
+    if (rc == 0 && (kv->path = strdup(path)) == NULL)
+        rc = -ENOMEM;
     if (rc < 0)
         goto fail;
     char *message = NULL;
@@ -164,7 +166,6 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
         rc = raise_error(name, message);
         goto fail;
     }
-    kv->path = strdup(path);
     kv->read = rocksdb_readoptions_create();
     kv->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(kv->write, 1);

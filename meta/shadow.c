@@ -9,7 +9,6 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,41 +21,15 @@ struct fold_shadow {
     char path[4096];
 };
 
-/* Calls `fn` for each name in the directory but "." and "..". */
-static int each_name(int dirfd, int (*fn)(struct fold_shadow *s, const char *name),
-                     struct fold_shadow *s)
-{
-    int fd = fold_io_open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return fd;
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) {
-        (void)close(fd);
-        return -ENOMEM;
-    }
-    int rc = 0;
-    while (rc == 0) {
-        errno = 0;
-        const struct dirent *e = readdir(dir);
-        if (e == NULL) {
-            rc = -errno;
-            break;
-        }
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            rc = fn(s, e->d_name);
-    }
-    (void)closedir(dir);
-    return rc;
-}
-
 static bool has_suffix(const char *name, const char *suffix)
 {
     size_t n = strlen(name), m = strlen(suffix);
     return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-static int copy_one(struct fold_shadow *s, const char *name)
+static int copy_one(void *arg, const char *name)
 {
+    struct fold_shadow *s = arg;
     if (has_suffix(name, ".sst")) {
         char target[512];
         (void)snprintf(target, sizeof target, "/proc/self/fd/%d/%s", s->source, name);
@@ -74,8 +47,9 @@ static int copy_one(struct fold_shadow *s, const char *name)
     return fd < 0 ? fd : fold_io_pwrite(fd, data, len, 0);
 }
 
-static int remove_one(struct fold_shadow *s, const char *name)
+static int remove_one(void *arg, const char *name)
 {
+    struct fold_shadow *s = arg;
     return fold_io_unlink(s->fd, name);
 }
 
@@ -96,8 +70,8 @@ int fold_shadow_create(int dirfd, const char *name, struct fold_shadow **out)
         s->path[0] = '\0';
     }
     if (rc == 0) {
-        s->fd = fold_io_open(-1, s->path, O_RDONLY | O_DIRECTORY, 0);
-        rc = s->fd < 0 ? s->fd : each_name(s->source, copy_one, s);
+        s->fd = fold_io_open(AT_FDCWD, s->path, O_RDONLY | O_DIRECTORY, 0);
+        rc = s->fd < 0 ? s->fd : fold_io_list(s->source, copy_one, s);
     }
     if (rc < 0) {
         fold_shadow_destroy(s);
@@ -117,7 +91,7 @@ void fold_shadow_destroy(struct fold_shadow *s)
     if (s == NULL)
         return;
     if (s->fd >= 0) {
-        if (each_name(s->fd, remove_one, s) < 0)
+        if (fold_io_list(s->fd, remove_one, s) < 0)
             fold_warn("cannot clean up %s", s->path);
         (void)close(s->fd);
     }

@@ -11,7 +11,6 @@
 #include "meta/base/log.h"
 #include "meta/superblock.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -19,42 +18,17 @@
 /* Directories of a store, in the order they are removed by a failed mkfs. */
 static const char *const subdirs[] = {"catalog", "index", "segments", "journal", "snapshots", "run"};
 
-/* Calls `fn` for each name in `dirfd`; a nonzero return stops and is returned. */
-static int each_name(int dirfd, int (*fn)(int dirfd, const char *name))
+static int reject_name(void *arg, const char *name)
 {
-    int fd = fold_io_open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return fd;
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) {
-        (void)close(fd);
-        return -ENOMEM;
-    }
-    int rc = 0;
-    while (rc == 0) {
-        errno = 0;
-        const struct dirent *e = readdir(dir);
-        if (e == NULL) {
-            rc = -errno;
-            break;
-        }
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            rc = fn(dirfd, e->d_name);
-    }
-    (void)closedir(dir);
-    return rc;
-}
-
-static int reject_name(int dirfd, const char *name)
-{
-    (void)dirfd;
+    (void)arg;
     /* The root of a fresh host filesystem counts as empty. */
     return strcmp(name, "lost+found") == 0 ? 0 : -FOLD_E_STORE_EXISTS;
 }
 
-static int remove_name(int dirfd, const char *name)
+static int remove_name(void *arg, const char *name)
 {
-    (void)unlinkat(dirfd, name, 0);
+    const int *dirfd = arg;
+    (void)unlinkat(*dirfd, name, 0);
     return 0;
 }
 
@@ -65,11 +39,13 @@ static void clean_up(int storefd)
         int fd = fold_io_open(storefd, subdirs[i], O_RDONLY | O_DIRECTORY, 0);
         if (fd < 0)
             continue;
-        (void)each_name(fd, remove_name);
+        int rc = fold_io_list(fd, remove_name, &fd);
         (void)close(fd);
-        (void)unlinkat(storefd, subdirs[i], AT_REMOVEDIR);
+        if (rc < 0 || unlinkat(storefd, subdirs[i], AT_REMOVEDIR) < 0)
+            fold_warn("mkfs: cannot remove %s again", subdirs[i]);
     }
-    (void)each_name(storefd, remove_name);
+    if (fold_io_list(storefd, remove_name, &storefd) < 0)
+        fold_warn("mkfs: cannot empty the directory again");
 }
 
 static int take_lock(int storefd, bool shared, int *lockfd)
@@ -130,7 +106,7 @@ int fold_volume_format(const char *path, const struct fold_volume_params *wanted
     if (made < 0 && made != -EEXIST)
         return made;
     FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    int rc = fd < 0 ? fd : each_name(fd, reject_name);
+    int rc = fd < 0 ? fd : fold_io_list(fd, reject_name, NULL);
     if (rc < 0) {
         if (made == 0)
             (void)rmdir(path);
