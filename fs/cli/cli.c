@@ -38,6 +38,15 @@ void fold_cli_begin(struct fold_cli *cli, const struct fold_verb *verb, int argc
     opterr = 0;
 }
 
+static int unknown(const struct fold_cli *cli, const char *word)
+{
+    if (strncmp(word, "--", 2) != 0)
+        return fold_cli_misuse(cli->verb, "unknown option '-%c'", optopt);
+    if (optopt == 0)
+        return fold_cli_misuse(cli->verb, "unknown option '%s'", word);
+    return fold_cli_misuse(cli->verb, "option '%s' takes no value", word);
+}
+
 int fold_cli_next(struct fold_cli *cli, const char **value)
 {
     int id = getopt_long(cli->argc, cli->argv, cli->shorts, cli->longs, NULL);
@@ -54,11 +63,7 @@ int fold_cli_next(struct fold_cli *cli, const char **value)
         cli->exit = fold_cli_misuse(cli->verb, "option '%s' needs a value", cli->argv[optind - 1]);
         return FOLD_CLI_EXIT;
     case '?':
-        if (optopt != 0 && optopt < HELP_ID)
-            cli->exit = fold_cli_misuse(cli->verb, "unknown option '-%c'", optopt);
-        else
-            cli->exit =
-                fold_cli_misuse(cli->verb, "option '%s' cannot be used so", cli->argv[optind - 1]);
+        cli->exit = unknown(cli, cli->argv[optind - 1]);
         return FOLD_CLI_EXIT;
     default:
         return id;
