@@ -15,6 +15,9 @@ struct fold_session;
 
 #define FOLD_CHANGE_INODES 4
 
+/* Most names of a file, most subdirectories (but two) of a directory. */
+#define FOLD_NLINK_MAX INT32_MAX
+
 struct fold_change_item {
     struct fold_inode *inode;
     struct fold_attr attr; /* becomes the inode's with the commit */
@@ -30,7 +33,7 @@ struct fold_change {
     int64_t files, directories, others, logical_bytes; /* change of the totals */
 };
 
-/* The current time as inodes are stamped with it. */
+/* The current time as inodes are stamped with it: the tick the kernel stamps with, too. */
 struct timespec fold_change_now(void);
 
 /* Locks the entries of up to FOLD_CHANGE_INODES directories, in order; NULL and repeated ones are fine. */

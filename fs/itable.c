@@ -160,6 +160,7 @@ static struct fold_inode *object_create(const struct fold_attr *attr)
     if (inode == NULL)
         return NULL;
     inode->ino = attr->ino;
+    inode->type = attr->mode & S_IFMT;
     inode->attr = *attr;
     inode->disk_size = attr->size;
     fold_lock_init(&inode->names, FOLD_RANK_DIR, "inode.names");

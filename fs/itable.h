@@ -19,7 +19,8 @@ struct fold_data;
 struct fold_session;
 
 struct fold_inode {
-    fold_ino ino; /* fixed */
+    fold_ino ino;  /* fixed */
+    uint32_t type; /* fixed: the S_IFMT bits of the mode */
 
     struct fold_lock names; /* directories: rank DIR, held across every change of the entries */
     struct fold_lock lock;  /* rank ATTR; guards the members below */

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two names are resolved without locks first: which locks are needed depends on what they are. Under the locks they
+ * are resolved again, and if they changed everything starts over. The names locks cover both directories and, if the
+ * target is a directory, the target (nothing may be created in it while it goes).
+ */
+#include "fs/rename.h"
+
+#include "fs/change.h"
+#include "fs/creation.h"
+#include "fs/data.h"
+#include "fs/flush.h"
+#include "fs/session.h"
+#include "meta/base/err.h"
+#include "meta/dentry.h"
+#include "meta/inode.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+
+#define RETRY 1
+
+struct place {
+    struct fold_inode *dir;
+    const char *name;
+    size_t len;
+    struct fold_inode *inode; /* NULL: there is no such name */
+};
+
+struct rename {
+    struct fold_session *s;
+    struct place from, to;
+    bool exchange, noreplace;
+};
+
+static int place_init(struct fold_session *s, fuse_ino_t dir, const char *name, struct place *p)
+{
+    *p = (struct place){.name = name, .len = strlen(name)};
+    return p->len > FOLD_NAME_MAX ? -ENAMETOOLONG : fold_itable_get(s->inodes, dir, &p->dir);
+}
+
+static bool is_dir(const struct fold_inode *inode)
+{
+    return inode != NULL && S_ISDIR(inode->type);
+}
+
+/* Does the name still lead where it did? 0, RETRY or an error. */
+static int recheck(struct fold_session *s, const struct place *p)
+{
+    struct fold_dentry d;
+    int rc = fold_dentry_load(fold_session_catalog(s), p->dir->ino, p->name, p->len, &d);
+    if (rc == -ENOENT)
+        return p->inode == NULL ? 0 : RETRY;
+    if (rc < 0)
+        return rc;
+    return p->inode != NULL && p->inode->ino == d.ino ? 0 : RETRY;
+}
+
+/* -EINVAL if `dir` is `moved` or lies below it. */
+static int check_not_below(struct fold_session *s, fold_ino dir, const struct fold_inode *moved)
+{
+    while (dir != moved->ino) {
+        if (dir == FOLD_INO_ROOT)
+            return 0;
+        struct fold_inode *inode = NULL;
+        int rc = fold_itable_get(s->inodes, dir, &inode);
+        if (rc < 0)
+            return rc;
+        fold_lock_take(&inode->lock);
+        fold_ino parent = inode->attr.nlink > 0 ? inode->attr.parent : FOLD_INO_ROOT;
+        fold_lock_drop(&inode->lock);
+        fold_itable_put(s->inodes, inode);
+        if (parent == dir || parent == 0)
+            return -FOLD_E_BAD_CATALOG;
+        dir = parent;
+    }
+    return -EINVAL;
+}
+
+/* What can be refused without looking at attributes. */
+static int check(const struct rename *r)
+{
+    const struct place *from = &r->from, *to = &r->to;
+    if (to->inode == NULL && r->exchange)
+        return -ENOENT;
+    if (to->inode != NULL && r->noreplace)
+        return -EEXIST;
+    if (to->inode != NULL && !r->exchange && is_dir(from->inode) != is_dir(to->inode))
+        return is_dir(to->inode) ? -EISDIR : -ENOTDIR;
+    int rc = 0;
+    if (from->dir != to->dir && is_dir(from->inode))
+        rc = check_not_below(r->s, to->dir->ino, from->inode);
+    if (rc == 0 && from->dir != to->dir && is_dir(to->inode)) {
+        rc = check_not_below(r->s, from->dir->ino, to->inode);
+        if (rc == -EINVAL && !r->exchange)
+            rc = -ENOTEMPTY;
+    }
+    return rc;
+}
+
+/* A directory changes its place: the link count of the directories and its way up follow. */
+static void move_dir(struct fold_change *c, struct fold_inode *inode, struct fold_inode *from,
+                     struct fold_inode *to)
+{
+    fold_change_attr(c, from)->nlink--;
+    fold_change_attr(c, to)->nlink++;
+    fold_change_attr(c, inode)->parent = to->ino;
+}
+
+static int exchange(struct fold_change *c, const struct rename *r)
+{
+    const struct place *from = &r->from, *to = &r->to;
+    struct fold_attr *a = fold_change_attr(c, from->inode), *b = fold_change_attr(c, to->inode);
+    int rc = fold_dentry_store(c->txn, from->dir->ino, from->name, from->len, b->ino, (uint8_t)IFTODT(b->mode));
+    if (rc == 0)
+        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, a->ino, (uint8_t)IFTODT(a->mode));
+    if (rc < 0)
+        return rc;
+    fold_change_dir(c, from->dir, 0, 0);
+    fold_change_dir(c, to->dir, 0, 0);
+    if (is_dir(from->inode))
+        move_dir(c, from->inode, from->dir, to->dir);
+    if (is_dir(to->inode))
+        move_dir(c, to->inode, to->dir, from->dir);
+    a->ctime = b->ctime = c->now;
+    return 0;
+}
+
+static int replace(struct fold_change *c, const struct rename *r)
+{
+    const struct place *from = &r->from, *to = &r->to;
+    struct fold_attr *attr = fold_change_attr(c, from->inode);
+    bool moves_dir = is_dir(from->inode), over = to->inode != NULL;
+    if (is_dir(to->inode) && fold_change_attr(c, to->inode)->size > 0)
+        return -ENOTEMPTY;
+    if (moves_dir && !over && from->dir != to->dir && fold_change_attr(c, to->dir)->nlink >= FOLD_NLINK_MAX)
+        return -EMLINK;
+    int rc = fold_dentry_remove(c->txn, from->dir->ino, from->name, from->len);
+    if (rc == 0)
+        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, attr->ino, (uint8_t)IFTODT(attr->mode));
+    if (rc == 0 && over)
+        rc = fold_change_unname(c, to->inode);
+    if (rc < 0)
+        return rc;
+    fold_change_dir(c, from->dir, -1, 0);
+    fold_change_dir(c, to->dir, over ? 0 : 1, is_dir(to->inode) ? -1 : 0);
+    if (moves_dir)
+        move_dir(c, from->inode, from->dir, to->dir);
+    attr->ctime = c->now;
+    return 0;
+}
+
+/* Names locks are held and the names lead where `r` says. */
+static int rename_locked(const struct rename *r)
+{
+    int rc = check(r);
+    if (rc < 0)
+        return rc;
+    struct fold_change c;
+    fold_change_begin(&c, r->s,
+                      (struct fold_inode *[]){r->from.dir, r->to.dir, r->from.inode, r->to.inode}, 4);
+    if (fold_change_attr(&c, r->to.dir)->nlink == 0)
+        rc = -ENOENT;
+    else
+        rc = r->exchange ? exchange(&c, r) : replace(&c, r);
+    return rc < 0 ? fold_change_abort(&c, rc) : fold_change_commit(&c);
+}
+
+/* Stores what the file has unsaved before it takes another's place. */
+static int save(struct fold_session *s, struct fold_inode *inode)
+{
+    if (inode == NULL || !S_ISREG(inode->type) || !fold_data_dirty(inode))
+        return 0;
+    return fold_flush_inode(s, inode);
+}
+
+/* One attempt; RETRY if the names changed under it. */
+static int attempt(struct rename *r)
+{
+    struct place *from = &r->from, *to = &r->to;
+    int rc = fold_lookup(r->s, from->dir->ino, from->name, &from->inode);
+    if (rc < 0)
+        return rc;
+    rc = fold_lookup(r->s, to->dir->ino, to->name, &to->inode);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (from->inode == to->inode)
+        return r->noreplace ? -EEXIST : 0;
+    rc = to->inode != NULL && !r->noreplace ? save(r->s, from->inode) : 0;
+    if (rc == 0 && r->exchange)
+        rc = save(r->s, to->inode);
+    if (rc < 0)
+        return rc;
+    struct fold_inode *dirs[] = {from->dir, to->dir, is_dir(to->inode) ? to->inode : NULL};
+    fold_names_lock(dirs, 3);
+    rc = recheck(r->s, from);
+    if (rc == 0)
+        rc = recheck(r->s, to);
+    if (rc == 0)
+        rc = rename_locked(r);
+    fold_names_unlock(dirs, 3);
+    return rc;
+}
+
+int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                const char *newname, unsigned flags)
+{
+    if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+        return -EINVAL;
+    if (s->opt.read_only)
+        return -EROFS;
+    struct rename r = {.s = s, .exchange = flags == RENAME_EXCHANGE, .noreplace = flags == RENAME_NOREPLACE};
+    int rc = place_init(s, parent, name, &r.from);
+    if (rc == 0)
+        rc = place_init(s, newparent, newname, &r.to);
+    if (rc == 0) {
+        do {
+            rc = attempt(&r);
+            fold_itable_put(s->inodes, r.from.inode);
+            fold_itable_put(s->inodes, r.to.inode);
+            r.from.inode = r.to.inode = NULL;
+        } while (rc == RETRY);
+    }
+    fold_itable_put(s->inodes, r.from.dir);
+    fold_itable_put(s->inodes, r.to.dir);
+    return rc;
+}

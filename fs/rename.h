@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Renaming: the one change that may concern two directories and two inodes.
+ */
+#ifndef FOLD_FS_RENAME_H
+#define FOLD_FS_RENAME_H
+
+#include "fs/reply.h"
+
+/*
+ * As renameat2: flags 0, RENAME_NOREPLACE or RENAME_EXCHANGE (-EINVAL for others). Before a file takes the place of another its
+ * unsaved data is stored, so that a crash leaves the whole old or the whole new content under the name. Takes the inodes'
+ * locks; the caller holds none. -EEXIST, -ENOENT, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (below itself), -EMLINK, ...
+ */
+int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                const char *newname, unsigned flags) FOLD_MUST;
+
+#endif
