@@ -349,30 +349,58 @@ void fold_flush_stream(struct fold_session *s, struct fold_inode *inode)
     fold_lock_drop(&d->flush);
 }
 
-int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode)
+int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a, struct fold_inode *b)
 {
-    struct fold_data *d;
-    int rc = fold_data_get(inode, &d);
+    struct fold_inode *first = a->ino < b->ino ? a : b;
+    struct fold_inode *second = a->ino < b->ino ? b : a;
+    struct fold_data *d1, *d2;
+    int rc = fold_data_get(first, &d1);
+    if (rc == 0)
+        rc = fold_data_get(second, &d2);
     if (rc != 0)
         return rc;
-    fold_lock_take(&d->flush);
+    fold_lock_take(&d1->flush);
+    if (d2 != d1)
+        fold_lock_take(&d2->flush);
     for (;;) {
-        rc = flush_data(s, inode, false);
-        if (rc != 0) {
-            fold_lock_drop(&d->flush);
-            return rc;
-        }
-        fold_rwlock_write(&d->map);
-        if (d->dirty.bytes == 0 && d->hidden_from == UINT64_MAX)
+        rc = flush_data(s, first, false);
+        if (rc == 0 && d2 != d1)
+            rc = flush_data(s, second, false);
+        if (rc != 0)
+            break;
+        fold_rwlock_write(&d1->map);
+        if (d2 != d1)
+            fold_rwlock_write(&d2->map);
+        if (d1->dirty.bytes + d2->dirty.bytes == 0)
             return 0;
-        fold_rwlock_drop(&d->map); /* a writer was faster */
+        if (d2 != d1) /* a writer was faster */
+            fold_rwlock_drop(&d2->map);
+        fold_rwlock_drop(&d1->map);
     }
+    if (d2 != d1)
+        fold_lock_drop(&d2->flush);
+    fold_lock_drop(&d1->flush);
+    return rc;
+}
+
+void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b)
+{
+    fold_rwlock_drop(&a->data->map);
+    if (b != a)
+        fold_rwlock_drop(&b->data->map);
+    fold_lock_drop(&a->data->flush);
+    if (b != a)
+        fold_lock_drop(&b->data->flush);
+}
+
+int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode)
+{
+    return fold_flush_freeze2(s, inode, inode);
 }
 
 void fold_flush_unfreeze(struct fold_inode *inode)
 {
-    fold_rwlock_drop(&inode->data->map);
-    fold_lock_drop(&inode->data->flush);
+    fold_flush_unfreeze2(inode, inode);
 }
 
 int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode)

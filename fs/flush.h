@@ -29,6 +29,10 @@ int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST
 int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_flush_unfreeze(struct fold_inode *inode) FOLD_NO_ANALYSIS;
 
+/* The same for two inodes, which may be one. */
+int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a, struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
+void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
+
 /* Everything of the volume, durable on return (foldfs sync, periodic commit, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;
 

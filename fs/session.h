@@ -16,6 +16,7 @@ struct fold_chunkcache;
 struct fold_control;
 struct fold_dedup;
 struct fold_flusher;
+struct fold_loop;
 struct fold_pagecache;
 struct fold_workers;
 
@@ -31,7 +32,11 @@ struct fold_session {
     struct fold_chunkcache *chunks;
     struct fold_pagecache *pages;
     struct fold_control *control;
+    struct fold_loop *loop;
     struct fuse_session *fuse;
+    _Atomic int64_t space_left;     /* fs/space.c: bytes that may still be accepted */
+    _Atomic uint64_t space_seen_ms; /* fs/space.c: when the host was asked */
+    atomic_uint fsyncs;             /* running now */
     bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent */
 };
 

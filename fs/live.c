@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of live verbs. Handlers run on the control object's threads.
+ */
+#include "fs/live.h"
+
+#include "fs/control.h"
+#include "fs/flush.h"
+#include "fs/session.h"
+#include "fs/stats.h"
+#include "hashing/dedup.h"
+
+#include <errno.h>
+
+static int live_stats(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fold_session *s = session;
+    (void)args;
+    struct fold_stats st;
+    fold_stats_from_volume(s->volume, &st);
+    struct fold_ingest_counts n;
+    fold_dedup_counts(s->dedup, &n);
+    st.mounted = true;
+    st.ingest = (struct fold_stats_ingest){
+        .bytes_in = n.bytes_in,
+        .zero_bytes = n.zero_bytes,
+        .duplicate_bytes = n.duplicate_bytes,
+        .verified_bytes = n.verified_bytes,
+        .filter_probes = n.filter_probes,
+        .filter_negatives = n.filter_negatives,
+        .filter_false_positives = n.filter_false_positives,
+        .locality_hits = n.locality_hits,
+        .index_lookups = n.index_lookups,
+    };
+    json_t *json = fold_stats_to_json(&st);
+    if (json == NULL)
+        return -ENOMEM;
+    fold_control_result(reply, json);
+    return 0;
+}
+
+static int live_sync(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    (void)args;
+    (void)reply;
+    return fold_flush_all(session);
+}
+
+static const struct fold_control_verb verbs[] = {
+    {"stats", live_stats},
+    {"sync", live_sync},
+};
+
+int fold_live_start(struct fold_session *s)
+{
+    if (s->opt.read_only)
+        return 0;
+    return fold_control_start(s->volume->fd, verbs, FOLD_ARRAY_LEN(verbs), s, &s->control);
+}

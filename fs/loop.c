@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each thread owns one buffer at a time. The payload of a write begins 80 bytes into the request (two 40-byte headers), so
+ * buffers begin 80 bytes before a page. What libfuse does not pass on is read from the raw request here: the set-id
+ * wishes of the kernel; and what it cannot ask for is added to the INIT reply in the write hook.
+ */
+#include "fs/loop.h"
+
+#include "fs/ops.h"
+#include "fs/session.h"
+#include "meta/base/err.h"
+#include "meta/base/lock.h"
+#include "meta/base/log.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <sys/uio.h>
+
+#define WRITE_LEAD    (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define REQUEST_BYTES (256u * 4096u + 4096u) /* what libfuse's session expects a read to be able to return */
+#define KEPT_BUFFERS  64u
+
+/* Not in the kernel headers of the oldest system we build on; bits of the 64-bit flag word. */
+#define INIT_KILLPRIV_V2 (1ull << 28)
+#define INIT_PARALLEL    (1ull << 18)
+#define INIT_EXT         (1ull << 30)
+#define INIT_DIRECT_MMAP (1ull << 36)
+#define FATTR_KILL_BIT   (1u << 11)
+
+struct fold_loop {
+    struct fold_session *session;
+    struct fuse_session *fuse;
+    struct fold_bufpool *pool;
+    int fd;
+    _Atomic int ready_fd;
+    _Atomic uint64_t init_unique; /* of the INIT request, until it is answered */
+    uint64_t offered;             /* flags the kernel offered; written before init_unique */
+};
+
+__thread struct fold_raw_request fold_raw_request;
+static __thread struct fold_buf *current;
+
+struct fold_buf *fold_loop_buffer(const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    struct fold_buf *b = current;
+    return b != NULL && p >= b->mem && len <= b->cap && p + len <= b->mem + b->cap ? b : NULL;
+}
+
+static void add_init_flags(struct fold_loop *l, struct fuse_init_out *out)
+{
+    uint64_t wanted = INIT_KILLPRIV_V2 | INIT_PARALLEL | INIT_DIRECT_MMAP;
+    uint64_t got = wanted & l->offered;
+    out->flags |= (uint32_t)got;
+    if ((l->offered & INIT_EXT) != 0) {
+        out->flags |= (uint32_t)INIT_EXT;
+        out->flags2 |= (uint32_t)(got >> 32);
+    }
+    l->session->direct_io_ok = (got & INIT_DIRECT_MMAP) != 0 && (got & INIT_KILLPRIV_V2) != 0;
+    if (!l->session->direct_io_ok)
+        fold_info("the kernel lacks coherent direct writes; all files go through its page cache");
+}
+
+static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+    struct fold_loop *l = ((struct fold_session *)userdata)->loop;
+    uint64_t init = atomic_load_explicit(&l->init_unique, memory_order_acquire);
+    bool is_init = false;
+    if (FOLD_UNLIKELY(init != 0) && iov[0].iov_len == sizeof(struct fuse_out_header)) {
+        const struct fuse_out_header *h = iov[0].iov_base;
+        is_init = h->unique == init && h->error == 0 && count == 2;
+        if (is_init && iov[1].iov_len >= sizeof(struct fuse_init_out))
+            add_init_flags(l, iov[1].iov_base);
+    }
+    ssize_t n = writev(fd, iov, count);
+    if (is_init && n > 0) {
+        atomic_store(&l->init_unique, 0);
+        int ready = atomic_exchange(&l->ready_fd, -1);
+        if (ready >= 0) {
+            if (write(ready, "", 1) != 1)
+                fold_warn("nobody waits for the mount to be ready");
+            close(ready);
+        }
+    }
+    return n;
+}
+
+static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
+{
+    (void)userdata;
+    return read(fd, buf, len);
+}
+
+int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int ready_fd, struct fold_loop **out)
+{
+    static const struct fuse_custom_io io = {.writev = hook_writev, .read = hook_read};
+    struct fold_loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -ENOMEM;
+    l->session = s;
+    l->fuse = fuse;
+    l->fd = fuse_session_fd(fuse);
+    atomic_init(&l->ready_fd, ready_fd);
+    int rc = fold_bufpool_create(REQUEST_BYTES, WRITE_LEAD, KEPT_BUFFERS, &l->pool);
+    if (rc == 0)
+        rc = fuse_session_custom_io(fuse, &io, l->fd);
+    if (rc != 0) {
+        fold_loop_destroy(l);
+        return rc < 0 ? rc : -EINVAL;
+    }
+    s->loop = l;
+    *out = l;
+    return 0;
+}
+
+void fold_loop_destroy(struct fold_loop *l)
+{
+    if (l == NULL)
+        return;
+    fold_bufpool_destroy(l->pool);
+    free(l);
+}
+
+/* Reads what libfuse does not hand to handlers. The request is at least a header long and comes from the kernel. */
+static void look_at(struct fold_loop *l, const uint8_t *mem, size_t len)
+{
+    struct fuse_in_header h;
+    memcpy(&h, mem, sizeof h);
+    const uint8_t *arg = mem + sizeof h;
+    size_t left = len - sizeof h;
+    uint32_t word = 0;
+    fold_raw_request.kill_priv = false;
+    switch (h.opcode) {
+    case FUSE_WRITE:
+        if (left >= sizeof(struct fuse_write_in))
+            memcpy(&word, arg + offsetof(struct fuse_write_in, write_flags), sizeof word);
+        fold_raw_request.kill_priv = (word & FUSE_WRITE_KILL_SUIDGID) != 0;
+        break;
+    case FUSE_SETATTR:
+        if (left >= sizeof(struct fuse_setattr_in))
+            memcpy(&word, arg + offsetof(struct fuse_setattr_in, valid), sizeof word);
+        fold_raw_request.kill_priv = (word & FATTR_KILL_BIT) != 0;
+        break;
+    case FUSE_OPEN:
+        if (left >= sizeof(struct fuse_open_in))
+            memcpy(&word, arg + offsetof(struct fuse_open_in, open_flags), sizeof word);
+        fold_raw_request.kill_priv = (word & FUSE_OPEN_KILL_SUIDGID) != 0;
+        break;
+    case FUSE_CREATE:
+        if (left >= sizeof(struct fuse_create_in))
+            memcpy(&word, arg + offsetof(struct fuse_create_in, open_flags), sizeof word);
+        fold_raw_request.kill_priv = (word & FUSE_OPEN_KILL_SUIDGID) != 0;
+        break;
+    case FUSE_INIT: {
+        struct fuse_init_in in = {0};
+        memcpy(&in, arg, FOLD_MIN(left, sizeof in));
+        l->offered = in.flags;
+        if ((in.flags & INIT_EXT) != 0)
+            l->offered |= (uint64_t)in.flags2 << 32;
+        atomic_store_explicit(&l->init_unique, h.unique, memory_order_release);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+/* 1 to go on, 0 when the session has ended, negative on failure. */
+static int serve_one(struct fold_loop *l)
+{
+    if (current == NULL) {
+        current = fold_bufpool_get(l->pool);
+        if (current == NULL)
+            return -ENOMEM;
+    }
+    ssize_t n = read(l->fd, current->mem, current->cap);
+    if (n < 0) {
+        if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+            return 1;
+        return errno == ENODEV ? 0 : -errno;
+    }
+    if ((size_t)n < sizeof(struct fuse_in_header))
+        return n == 0 ? 0 : -EIO;
+    look_at(l, current->mem, (size_t)n);
+    struct fuse_buf request = {.size = (size_t)n, .mem = current->mem};
+    fuse_session_process_buf(l->fuse, &request);
+    /* A buffer that was kept, even if it has been given back meanwhile, returns to the pool with its charge. */
+    if (current->charged || atomic_load_explicit(&current->refs, memory_order_acquire) > 1) {
+        fold_buf_put(current);
+        current = NULL;
+    }
+    return 1;
+}
+
+static void *serve(void *arg)
+{
+    struct fold_loop *l = arg;
+    int rc;
+    while ((rc = serve_one(l)) > 0 && !fuse_session_exited(l->fuse))
+        ;
+    fold_buf_put(current);
+    current = NULL;
+    if (rc < 0)
+        fold_error("reading requests from the kernel: %s", fold_err_text(rc));
+    return (void *)(intptr_t)(rc < 0 ? rc : 0);
+}
+
+static void *serve_thread(void *arg)
+{
+    pthread_setname_np(pthread_self(), "fold-loop");
+    return serve(arg);
+}
+
+int fold_loop_run(struct fold_loop *l, unsigned threads)
+{
+    pthread_t more[64];
+    unsigned started = 0;
+    while (started + 1 < threads && started < FOLD_ARRAY_LEN(more)) {
+        if (pthread_create(&more[started], NULL, serve_thread, l) != 0)
+            break;
+        started++;
+    }
+    int rc = (int)(intptr_t)serve(l);
+    for (unsigned i = 0; i < started; i++) {
+        void *ret;
+        pthread_join(more[i], &ret);
+        if (rc == 0)
+            rc = (int)(intptr_t)ret;
+    }
+    return rc;
+}

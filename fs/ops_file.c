@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Open files: create, open, read, write, flush, fsync, release. Short work is done on the loop's thread; what may wait for
+ * the disk or for much data goes to the worker pool, which replies.
+ */
+#include "fs/ops.h"
+
+#include "fs/budget.h"
+#include "fs/creation.h"
+#include "fs/data.h"
+#include "fs/flush.h"
+#include "fs/flusher.h"
+#include "fs/handle.h"
+#include "fs/loop.h"
+#include "fs/readpath.h"
+#include "fs/session.h"
+#include "fs/space.h"
+#include "fs/stamp.h"
+#include "meta/base/err.h"
+#include "meta/base/workers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* A write request of at least this size hands over its buffer instead of being copied. */
+#define STEAL_BYTES (256u << 10)
+/* More pieces than a reply can list are copied together. */
+#define MOST_PIECES 1000u
+/* Dirty data up to this size is stored on the loop's thread at close. */
+#define SMALL_FLUSH (128u << 10)
+/* Sequential readers have this much of the segments asked for ahead of them. */
+#define PREFETCH_BYTES (4u << 20)
+
+static struct fold_handle *handle_of(const struct fuse_file_info *fi)
+{
+    return (struct fold_handle *)(uintptr_t)fi->fh;
+}
+
+/* A request that a worker finishes. */
+struct task {
+    fuse_req_t req;
+    struct fold_session *session;
+    struct fold_handle *handle; /* open until the task has replied, or owned by it (release) */
+    size_t count;               /* bytes of a synchronous write */
+};
+
+static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, size_t count)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct task *t = malloc(sizeof *t);
+    if (t == NULL) {
+        fold_reply(req, -ENOMEM);
+        return;
+    }
+    *t = (struct task){.req = req, .session = s, .handle = h, .count = count};
+    if (fold_workers_submit(s->workers, fn, t) != 0)
+        fn(t);
+}
+
+/* Open handles on `inode` (referenced; the reference moves to the handle on success). */
+static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi, bool kill_priv)
+{
+    struct fold_handle *h = calloc(1, sizeof *h);
+    if (h == NULL)
+        return -ENOMEM;
+    int rc = fold_inode_open(inode);
+    if (rc != 0) {
+        free(h);
+        return rc;
+    }
+    struct fold_data *d;
+    rc = fold_data_get(inode, &d);
+    if (rc == 0 && (fi->flags & O_TRUNC) != 0)
+        rc = fold_data_truncate(s, inode, 0, kill_priv);
+    if (rc != 0) {
+        fold_inode_close(s, inode);
+        free(h);
+        return rc;
+    }
+    h->inode = inode;
+    h->flags = fi->flags;
+    h->direct = s->direct_io_ok && (fi->flags & O_ACCMODE) == O_WRONLY;
+    atomic_init(&h->error_seen, atomic_load(&d->error_seq));
+    fi->fh = (uintptr_t)h;
+    fi->direct_io = h->direct;
+    fi->keep_cache = !h->direct;
+    return 0;
+}
+
+static void close_handle(struct fold_session *s, struct fold_handle *h)
+{
+    fold_inode_close(s, h->inode);
+    fold_itable_put(s->inodes, h->inode);
+    free(h);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct fold_inode *inode;
+    int rc = fold_itable_get(s->inodes, ino, &inode);
+    if (rc == 0) {
+        rc = open_handle(s, inode, fi, fold_raw_request.kill_priv);
+        if (rc != 0)
+            fold_itable_put(s->inodes, inode);
+    }
+    if (rc != 0) {
+        fold_reply(req, rc);
+        return;
+    }
+    if (fuse_reply_open(req, fi) == -ENOENT)
+        close_handle(s, handle_of(fi)); /* the caller was interrupted: no release will come */
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct fold_inode *inode;
+    int rc = fold_create(req, parent, name, S_IFREG | (mode & 07777), 0, NULL, &inode);
+    if (rc == -EEXIST && (fi->flags & O_EXCL) == 0)
+        rc = fold_lookup(s, parent, name, &inode);
+    if (rc != 0) {
+        fold_reply(req, rc);
+        return;
+    }
+    if (!S_ISREG(inode->attr.mode))
+        rc = -EEXIST;
+    if (rc == 0)
+        rc = open_handle(s, inode, fi, fold_raw_request.kill_priv);
+    if (rc != 0) {
+        fold_itable_put(s->inodes, inode);
+        fold_reply(req, rc);
+        return;
+    }
+    struct fuse_entry_param e;
+    rc = fold_reply_entry_fill(s, inode, &e);
+    if (rc != 0) {
+        close_handle(s, handle_of(fi));
+        fold_reply(req, rc);
+        return;
+    }
+    if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+        fold_itable_forget(s->inodes, e.ino, 1);
+        close_handle(s, handle_of(fi));
+    }
+}
+
+static void prefetch_for(struct fold_session *s, struct fold_handle *h, uint64_t off, uint64_t end)
+{
+    uint64_t expected = atomic_exchange_explicit(&h->next_read, end, memory_order_relaxed);
+    if (off + PREFETCH_BYTES < expected || off > expected + PREFETCH_BYTES / 4)
+        return; /* not sequential */
+    uint64_t done = atomic_load_explicit(&h->prefetched, memory_order_relaxed);
+    if (done > end + PREFETCH_BYTES / 2 && done <= end + 2 * (uint64_t)PREFETCH_BYTES)
+        return;
+    uint64_t from = done > end && done <= end + 2 * (uint64_t)PREFETCH_BYTES ? done : end;
+    atomic_store_explicit(&h->prefetched, end + PREFETCH_BYTES, memory_order_relaxed);
+    fold_read_prefetch(s, h->inode, from, end + PREFETCH_BYTES - from);
+}
+
+static void reply_copied(fuse_req_t req, const struct fold_read *r)
+{
+    char *copy = malloc(r->len);
+    int rc = copy != NULL ? fold_read_copy(r, copy) : -ENOMEM;
+    if (rc == 0)
+        fuse_reply_buf(req, copy, r->len);
+    else
+        fold_reply(req, rc);
+    free(copy);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)ino;
+    struct fold_session *s = fold_req_session(req);
+    struct fold_handle *h = handle_of(fi);
+    struct fold_read r = {0};
+    int rc = fold_read_collect(s, h->inode, (uint64_t)off, size, &r);
+    if (rc != 0)
+        fold_reply(req, rc);
+    else if (r.count <= MOST_PIECES)
+        fuse_reply_iov(req, r.iov, (int)r.count);
+    else
+        reply_copied(req, &r);
+    fold_inode_touch_atime(s, h->inode);
+    if (rc == 0 && r.last.kind == FOLD_EXTENT_DATA)
+        prefetch_for(s, h, (uint64_t)off, (uint64_t)off + size);
+    fold_read_fini(s, &r);
+}
+
+static void sync_write_task(void *arg)
+{
+    struct task *t = arg;
+    int rc = fold_flush_fsync(t->session, t->handle->inode);
+    if (rc != 0)
+        fold_reply(t->req, rc);
+    else
+        fuse_reply_write(t->req, t->count);
+    free(t);
+}
+
+static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
+                         struct fuse_file_info *fi)
+{
+    (void)ino;
+    struct fold_session *s = fold_req_session(req);
+    struct fold_handle *h = handle_of(fi);
+    const struct fuse_buf *b = &in->buf[0];
+    bool kill_priv = fold_raw_request.kill_priv;
+    uint64_t dirty = 0;
+    int rc = in->count == 1 && (b->flags & FUSE_BUF_IS_FD) == 0 && b->size <= UINT32_MAX ? 0 : -EINVAL;
+    if (rc == 0)
+        rc = fold_space_admit(s, b->size);
+    if (rc == 0) {
+        struct fold_buf *mine = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
+        rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, mine, kill_priv,
+                                            &dirty)
+                          : fold_data_write_copy(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, kill_priv,
+                                                 &dirty);
+    }
+    if (rc != 0) {
+        fold_reply(req, rc);
+        return;
+    }
+    fold_flusher_note(s->flusher, h->inode, dirty);
+    if (((h->flags | fi->flags) & O_DSYNC) != 0)
+        defer(sync_write_task, req, h, b->size);
+    else
+        fold_budget_reply_write(s->budget, req, b->size);
+}
+
+/* The result of storing, or an error met earlier in the background that this handle has not been told. */
+static int settle(struct fold_handle *h, int rc)
+{
+    int earlier = fold_data_error(h->inode->data, &h->error_seen);
+    return rc != 0 ? rc : earlier;
+}
+
+static void flush_task(void *arg)
+{
+    struct task *t = arg;
+    fold_reply(t->req, settle(t->handle, fold_flush_inode(t->session, t->handle->inode)));
+    free(t);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    struct fold_session *s = fold_req_session(req);
+    struct fold_handle *h = handle_of(fi);
+    struct fold_data *d = h->inode->data;
+    if ((h->flags & O_ACCMODE) == O_RDONLY) {
+        fold_reply(req, 0);
+        return;
+    }
+    fold_rwlock_read(&d->map);
+    uint64_t pending = d->dirty.bytes + d->flushing.bytes;
+    fold_rwlock_drop(&d->map);
+    if (pending > SMALL_FLUSH)
+        defer(flush_task, req, h, 0);
+    else
+        fold_reply(req, settle(h, fold_flush_inode(s, h->inode)));
+}
+
+static void fsync_task(void *arg)
+{
+    struct task *t = arg;
+    int rc = settle(t->handle, fold_flush_fsync(t->session, t->handle->inode));
+    atomic_fetch_sub(&t->session->fsyncs, 1);
+    fold_reply(t->req, rc);
+    free(t);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)datasync; /* size and recipe go together: there is nothing to leave out */
+    struct fold_session *s = fold_req_session(req);
+    struct fold_handle *h = handle_of(fi);
+    /* A lone fsync is fastest right here; others must not keep the loop's threads waiting. */
+    if (atomic_fetch_add(&s->fsyncs, 1) > 0) {
+        defer(fsync_task, req, h, 0);
+        return;
+    }
+    int rc = settle(h, fold_flush_fsync(s, h->inode));
+    atomic_fetch_sub(&s->fsyncs, 1);
+    fold_reply(req, rc);
+}
+
+static void release_task(void *arg)
+{
+    struct task *t = arg;
+    /* Errors have no one left to go to but the log, where the flush has put them. */
+    if (fold_data_dirty(t->handle->inode) && fold_flush_inode(t->session, t->handle->inode) != 0)
+        fold_data_fail(t->handle->inode->data, -EIO);
+    close_handle(t->session, t->handle);
+    fold_reply(t->req, 0);
+    free(t);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    struct fold_session *s = fold_req_session(req);
+    struct fold_handle *h = handle_of(fi);
+    if ((h->flags & O_ACCMODE) != O_RDONLY && fold_data_dirty(h->inode)) {
+        defer(release_task, req, h, 0);
+        return;
+    }
+    close_handle(s, h);
+    fold_reply(req, 0);
+}
+
+void fold_ops_file(struct fuse_lowlevel_ops *ops)
+{
+    ops->open = op_open;
+    ops->create = op_create;
+    ops->read = op_read;
+    ops->write_buf = op_write_buf;
+    ops->flush = op_flush;
+    ops->fsync = op_fsync;
+    ops->release = op_release;
+}

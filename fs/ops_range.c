@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operations on ranges of recipes: fallocate, SEEK_DATA and SEEK_HOLE, copy_file_range. Each flushes the file first and then edits or
+ * reads its recipe with everybody else held off; all run on the worker pool.
+ */
+#include "fs/ops.h"
+
+#include "fs/data.h"
+#include "fs/edit.h"
+#include "fs/flush.h"
+#include "fs/handle.h"
+#include "fs/pagecache.h"
+#include "fs/session.h"
+#include "fs/space.h"
+#include "meta/base/err.h"
+#include "meta/base/workers.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+/* File bytes that one transaction covers: bounds its memory. */
+#define STEP_BYTES (256u << 20)
+/* The most one copy_file_range copies (the reply has 32 bits); callers go on. */
+#define COPY_MOST (1ull << 31)
+
+static struct fold_inode *inode_of(const struct fuse_file_info *fi)
+{
+    return ((struct fold_handle *)(uintptr_t)fi->fh)->inode;
+}
+
+struct task {
+    fuse_req_t req;
+    struct fold_session *session;
+    struct fold_inode *inode; /* of an open handle */
+    struct fold_inode *from;
+    uint64_t off, from_off, len;
+    int mode; /* fallocate mode, or whence */
+    bool kill_priv;
+};
+
+static void run(const struct task *init, void (*fn)(void *arg))
+{
+    struct task *t = malloc(sizeof *t);
+    if (t == NULL) {
+        fold_reply(init->req, -ENOMEM);
+        return;
+    }
+    *t = *init;
+    if (fold_workers_submit(t->session->workers, fn, t) != 0)
+        fn(t);
+}
+
+/* Times and mode of a file whose content is about to change; stored with the edit that follows. */
+static void touch(struct fold_inode *inode, bool kill_priv)
+{
+    fold_lock_take(&inode->lock);
+    clock_gettime(CLOCK_REALTIME_COARSE, &inode->attr.mtime);
+    inode->attr.ctime = inode->attr.mtime;
+    inode->attr_dirty = true;
+    if (kill_priv)
+        fold_data_kill_priv_locked(inode);
+    fold_lock_drop(&inode->lock);
+}
+
+/* Ends an edit of a frozen file that is at least `size` bytes long afterwards. */
+static int end_edit(struct fold_edit *e, uint64_t size)
+{
+    struct fold_inode *inode = e->inode;
+    fold_lock_take(&inode->lock);
+    uint64_t disk_size = FOLD_MAX(size, inode->attr.size); /* frozen: everything is stored */
+    fold_lock_drop(&inode->lock);
+    int rc = fold_edit_end(e, disk_size);
+    if (rc == 0) {
+        fold_lock_take(&inode->lock);
+        inode->attr.size = disk_size;
+        fold_lock_drop(&inode->lock);
+    }
+    return rc;
+}
+
+/* Lets every hole of [off, end), inside one page, become allocated. */
+static int allocate_page(struct fold_edit *e, uint64_t off, uint64_t end)
+{
+    struct fold_cached_page *page;
+    int rc = fold_pagecache_get(e->session->pages, e->inode->ino, off / FOLD_PAGE_BYTES, &page);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = fold_page_find(&page->page, off); off < end; i++) {
+        const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
+        uint64_t stop = x != NULL ? FOLD_MIN(end, x->off) : end;
+        if (stop > off) {
+            struct fold_extent hole = {.off = off, .len = (uint32_t)(stop - off), .kind = FOLD_EXTENT_UNWRITTEN};
+            fold_edit_extent(e, &hole);
+        }
+        off = x != NULL ? x->off + x->len : end;
+    }
+    fold_cached_put(&page->cached);
+    return e->rc;
+}
+
+static int allocate(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len, bool keep_size)
+{
+    uint64_t end = off + len;
+    int rc = 0;
+    while (rc == 0 && off < end) {
+        uint64_t step = FOLD_MIN(end, off - off % STEP_BYTES + STEP_BYTES);
+        struct fold_edit e;
+        fold_edit_begin(&e, s, inode);
+        uint64_t at = off;
+        while (e.rc == 0 && at < step) {
+            uint64_t page_end = FOLD_MIN(step, at - at % FOLD_PAGE_BYTES + FOLD_PAGE_BYTES);
+            e.rc = allocate_page(&e, at, page_end);
+            at = page_end;
+        }
+        rc = end_edit(&e, keep_size ? 0 : step);
+        off = step;
+    }
+    return rc;
+}
+
+static int punch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len)
+{
+    struct fold_edit e;
+    fold_edit_begin(&e, s, inode);
+    fold_edit_punch(&e, off, len);
+    return end_edit(&e, 0);
+}
+
+static void fallocate_task(void *arg)
+{
+    struct task *t = arg;
+    bool keep = (t->mode & FALLOC_FL_KEEP_SIZE) != 0;
+    bool removes = (t->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
+    int rc = fold_flush_freeze(t->session, t->inode);
+    if (rc == 0) {
+        touch(t->inode, t->kill_priv);
+        if (removes)
+            rc = punch(t->session, t->inode, t->off, t->len);
+        if (rc == 0 && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0)
+            rc = allocate(t->session, t->inode, t->off, t->len, keep);
+        fold_flush_unfreeze(t->inode);
+    }
+    fold_reply(t->req, rc);
+    free(t);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+    (void)ino;
+    static const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+    struct fold_session *s = fold_req_session(req);
+    int rc = 0;
+    if (off < 0 || len <= 0)
+        rc = -EINVAL;
+    else if ((mode & ~known) != 0)
+        rc = -EOPNOTSUPP;
+    else if (off > FOLD_FILE_MAX - len)
+        rc = -EFBIG;
+    else if ((mode & FALLOC_FL_PUNCH_HOLE) == 0)
+        rc = fold_space_admit(s, (uint64_t)len);
+    if (rc != 0) {
+        fold_reply(req, rc);
+        return;
+    }
+    struct task t = {.req = req,
+                     .session = s,
+                     .inode = inode_of(fi),
+                     .off = (uint64_t)off,
+                     .len = (uint64_t)len,
+                     .mode = mode,
+                     .kill_priv = fuse_req_ctx(req)->uid != 0};
+    run(&t, fallocate_task);
+}
+
+/* First data byte (`data`) or hole byte at or after `off`; `size` if there is none. The file is frozen. */
+static int seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size, bool data,
+                uint64_t *out)
+{
+    while (off < size) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        uint64_t found = page_no;
+        int rc = fold_recipe_next(fold_session_catalog(s), inode->ino, page_no, &found);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
+        if (rc == -ENOENT || found > page_no) {
+            /* Nothing is mapped up to there. */
+            if (!data || rc == -ENOENT)
+                break;
+            off = found * FOLD_PAGE_BYTES;
+            continue;
+        }
+        uint64_t end = FOLD_MIN(size, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_cached_page *page;
+        rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
+        if (rc != 0)
+            return rc;
+        bool hit = false;
+        for (uint32_t i = fold_page_find(&page->page, off); !hit && off < end; i++) {
+            const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
+            bool inside = x != NULL && x->off <= off && x->kind == FOLD_EXTENT_DATA;
+            if (x != NULL && x->off > off) { /* a gap first */
+                hit = !data;
+                off = hit ? off : FOLD_MIN(end, x->off);
+                i--;
+                continue;
+            }
+            hit = data == inside;
+            if (!hit)
+                off = x != NULL ? FOLD_MIN(end, x->off + x->len) : end;
+        }
+        fold_cached_put(&page->cached);
+        if (hit) {
+            *out = off;
+            return 0;
+        }
+    }
+    *out = data ? size : FOLD_MIN(off, size);
+    return 0;
+}
+
+static void lseek_task(void *arg)
+{
+    struct task *t = arg;
+    uint64_t size = 0, found = 0;
+    int rc = fold_flush_freeze(t->session, t->inode);
+    if (rc == 0) {
+        fold_lock_take(&t->inode->lock);
+        size = t->inode->attr.size;
+        fold_lock_drop(&t->inode->lock);
+        if (t->off >= size)
+            rc = -ENXIO;
+        else
+            rc = seek(t->session, t->inode, t->off, size, t->mode == SEEK_DATA, &found);
+        fold_flush_unfreeze(t->inode);
+    }
+    if (rc == 0 && t->mode == SEEK_DATA && found >= size)
+        rc = -ENXIO;
+    if (rc != 0)
+        fold_reply(t->req, rc);
+    else
+        fuse_reply_lseek(t->req, (off_t)found);
+    free(t);
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+    (void)ino;
+    if ((whence != SEEK_DATA && whence != SEEK_HOLE) || off < 0) {
+        fold_reply(req, off < 0 ? -ENXIO : -EINVAL);
+        return;
+    }
+    struct task t = {.req = req,
+                     .session = fold_req_session(req),
+                     .inode = inode_of(fi),
+                     .off = (uint64_t)off,
+                     .mode = whence};
+    run(&t, lseek_task);
+}
+
+/* Copies the extents of one source page that lie in [from, end) to where `delta` moves them. */
+static int share_page(struct fold_edit *e, const struct fold_inode *from, uint64_t off, uint64_t end, uint64_t delta)
+{
+    struct fold_cached_page *page;
+    int rc = fold_pagecache_get(e->session->pages, from->ino, off / FOLD_PAGE_BYTES, &page);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = fold_page_find(&page->page, off); e->rc == 0 && i < page->page.count; i++) {
+        struct fold_extent part;
+        if (!fold_extent_slice(&page->page.extents[i], off, end - off, &part))
+            break;
+        if (part.kind != FOLD_EXTENT_DATA)
+            continue;
+        part.off += delta; /* modulo 2^64: may move backwards */
+        fold_edit_extent(e, &part);
+    }
+    fold_cached_put(&page->cached);
+    return e->rc;
+}
+
+static int share(struct task *t, uint64_t len)
+{
+    uint64_t delta = t->off - t->from_off;
+    uint64_t at = t->from_off, end = t->from_off + len;
+    int rc = 0;
+    while (rc == 0 && at < end) {
+        uint64_t step = FOLD_MIN(end, at - at % STEP_BYTES + STEP_BYTES);
+        struct fold_edit e;
+        fold_edit_begin(&e, t->session, t->inode);
+        fold_edit_punch(&e, at + delta, step - at);
+        while (e.rc == 0 && at < step) {
+            uint64_t page_end = FOLD_MIN(step, at - at % FOLD_PAGE_BYTES + FOLD_PAGE_BYTES);
+            e.rc = share_page(&e, t->from, at, page_end, delta);
+            at = page_end;
+        }
+        rc = end_edit(&e, step + delta);
+    }
+    return rc;
+}
+
+static void copy_task(void *arg)
+{
+    struct task *t = arg;
+    uint64_t len = 0;
+    int rc = fold_flush_freeze2(t->session, t->from, t->inode);
+    if (rc == 0) {
+        fold_lock_take(&t->from->lock);
+        uint64_t size = t->from->attr.size;
+        fold_lock_drop(&t->from->lock);
+        len = t->from_off < size ? FOLD_MIN(t->len, size - t->from_off) : 0;
+        if (len > FOLD_FILE_MAX - t->off)
+            rc = -EFBIG;
+        else if (t->from == t->inode && t->from_off < t->off + len && t->off < t->from_off + len)
+            rc = -EINVAL;
+        if (rc == 0 && len > 0) {
+            touch(t->inode, t->kill_priv);
+            rc = share(t, len);
+        }
+        fold_flush_unfreeze2(t->from, t->inode);
+    }
+    if (rc != 0)
+        fold_reply(t->req, rc);
+    else
+        fuse_reply_write(t->req, len);
+    free(t);
+}
+
+static void op_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+                    off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+    (void)ino_in;
+    (void)ino_out;
+    if (flags != 0 || off_in < 0 || off_out < 0) {
+        fold_reply(req, -EINVAL);
+        return;
+    }
+    struct task t = {.req = req,
+                     .session = fold_req_session(req),
+                     .inode = inode_of(fi_out),
+                     .from = inode_of(fi_in),
+                     .off = (uint64_t)off_out,
+                     .from_off = (uint64_t)off_in,
+                     .len = FOLD_MIN((uint64_t)len, COPY_MOST),
+                     .kill_priv = fuse_req_ctx(req)->uid != 0};
+    run(&t, copy_task);
+}
+
+void fold_ops_range(struct fuse_lowlevel_ops *ops)
+{
+    ops->fallocate = op_fallocate;
+    ops->lseek = op_lseek;
+    ops->copy_file_range = op_copy;
+}

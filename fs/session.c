@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening goes from the volume outwards, closing back: nobody is asked after it has gone.
+ */
+#include "fs/session.h"
+
+#include "fs/budget.h"
+#include "fs/control.h"
+#include "fs/chunkcache.h"
+#include "fs/flush.h"
+#include "fs/flusher.h"
+#include "fs/live.h"
+#include "fs/orphan.h"
+#include "fs/pagecache.h"
+#include "hashing/dedup.h"
+#include "meta/base/err.h"
+#include "meta/base/guard.h"
+#include "meta/base/log.h"
+#include "meta/base/workers.h"
+
+#include <errno.h>
+
+/* Inode objects kept after their last use, and memory for decoded recipe pages. */
+#define INODES_KEPT 16384u
+#define PAGES_BYTES (32u << 20)
+
+static unsigned default_workers(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    return (unsigned)FOLD_MAX(4, FOLD_MIN(cpus * 2, 32));
+}
+
+static int open_volume(struct fold_session *s, const char *store)
+{
+    struct fold_volume_params params;
+    int rc = fold_volume_probe(store, &params);
+    if (rc != 0)
+        return rc;
+    rc = fold_cut_init(&s->cut, (enum fold_cut_kind)params.chunker, params.chunk_size);
+    if (rc != 0)
+        return -FOLD_E_BAD_SUPERBLOCK;
+    const struct fold_mount_options *o = &s->opt;
+    struct fold_volume_options v = {.read_only = o->read_only};
+    v.store = (struct fold_store_options){
+        .fp_width = params.hash == FOLD_HASH_SHA256 ? 32 : 16,
+        .codec = o->codec == FOLD_MOUNT_CODEC_VOLUME ? (enum fold_codec)params.codec : (enum fold_codec)o->codec,
+        .verify = (enum fold_verify)o->verify,
+        .index_cache_bytes = o->index_cache_bytes / 4,
+        .locality_cache_bytes = o->index_cache_bytes / 4,
+        .read_only = o->read_only,
+    };
+    v.catalog =
+        (struct fold_catalog_options){.cache_bytes = o->index_cache_bytes / 2, .read_only = o->read_only};
+    return fold_volume_open(store, &v, &s->volume);
+}
+
+static int open_parts(struct fold_session *s)
+{
+    struct fold_volume *v = s->volume;
+    unsigned workers = s->opt.workers != 0 ? s->opt.workers : default_workers();
+    int rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
+    if (rc == 0) {
+        fold_itable_set_session(s->inodes, s);
+        rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret, s->opt.read_only,
+                             &s->dedup);
+    }
+    if (rc == 0)
+        rc = fold_workers_create(workers, "fold-worker", &s->workers);
+    if (rc == 0)
+        rc = fold_budget_create(s->opt.dirty_bytes, &s->budget);
+    if (rc == 0)
+        rc = fold_chunkcache_create(s->opt.chunk_cache_bytes, v->store, &s->chunks);
+    if (rc == 0)
+        rc = fold_pagecache_create(PAGES_BYTES, v->catalog, &s->pages);
+    if (rc == 0 && !s->opt.read_only)
+        rc = fold_flusher_create(s, s->opt.commit_seconds, &s->flusher);
+    if (rc == 0 && !s->opt.read_only)
+        rc = fold_orphans_clean(s);
+    return rc;
+}
+
+int fold_session_open(const char *store, const struct fold_mount_options *opt, struct fold_session **out)
+{
+    fold_guard_install();
+    struct fold_session *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return -ENOMEM;
+    s->opt = *opt;
+    int rc = open_volume(s, store);
+    if (rc == 0)
+        rc = open_parts(s);
+    if (rc == 0)
+        rc = fold_live_start(s);
+    if (rc != 0) {
+        (void)fold_session_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+int fold_session_close(struct fold_session *s)
+{
+    int first = 0;
+    fold_control_stop(s->control);
+    bool writable = s->volume != NULL && !s->opt.read_only;
+    if (s->flusher != NULL)
+        first = fold_flush_all(s);
+    fold_workers_destroy(s->workers); /* runs what is queued, flushes included */
+    fold_flusher_destroy(s->flusher);
+    fold_pagecache_destroy(s->pages);
+    fold_chunkcache_destroy(s->chunks);
+    if (s->inodes != NULL)
+        fold_itable_destroy(s->inodes);
+    fold_budget_destroy(s->budget);
+    if (s->dedup != NULL)
+        fold_dedup_close(s->dedup, writable && first == 0, s->volume->fd);
+    if (s->volume != NULL) {
+        int rc = fold_volume_close(s->volume, writable);
+        if (first == 0)
+            first = rc;
+    }
+    free(s);
+    return first;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What can still be written: free bytes of the host filesystem less a reserve that keeps deletes and the catalog going,
+ * less what is dirty in memory. Thread-safe.
+ */
+#ifndef FOLD_FS_SPACE_H
+#define FOLD_FS_SPACE_H
+
+#include "meta/base/attr.h"
+
+#include <sys/statvfs.h>
+
+struct fold_session;
+
+/* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most twice a second. */
+int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
+
+/* Bytes of the host filesystem that are never given to file data. */
+uint64_t fold_space_reserve(const struct statvfs *host);
+
+#endif
