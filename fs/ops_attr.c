@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests about attributes. All but the size are committed at once; the size goes through the content's own door and is
+ * committed with it. Permission to change anything was checked by the kernel (default_permissions), which also drops
+ * set-gid from a chmod that may not set it; set-id bits that a chown takes away are ours to drop.
+ */
+#include "fs/ops.h"
+
+#include "fs/aclstore.h"
+#include "fs/caller.h"
+#include "fs/change.h"
+#include "fs/data.h"
+#include "fs/session.h"
+#include "meta/base/io.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#define BLOCK_BYTES 4096
+
+/* Smallest inodes in the catalog that a free block could hold. */
+#define INODES_PER_BLOCK 8
+
+#define SET_TIMES                                                                                                      \
+    (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
+#define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct fold_inode *inode = NULL;
+    (void)fi;
+    int rc = fold_itable_get(s->inodes, ino, &inode);
+    if (rc < 0)
+        fold_reply(req, rc);
+    else
+        fold_reply_attr(req, inode);
+    fold_itable_put(s->inodes, inode);
+}
+
+/*
+ * The mode after a change of owner: nobody inherits a set-id program. Set-gid without group execution is not a program
+ * but marks mandatory locking, and stays for those who may set it.
+ */
+static uint32_t mode_after_chown(fuse_req_t req, const struct fold_attr *attr)
+{
+    uint32_t mode = attr->mode;
+    if (S_ISDIR(mode))
+        return mode;
+    mode &= ~(uint32_t)S_ISUID;
+    if ((mode & S_ISGID) != 0 && ((mode & S_IXGRP) != 0 || !fold_caller_keeps_sgid(req, attr->gid)))
+        mode &= ~(uint32_t)S_ISGID;
+    return mode;
+}
+
+static void set_times(struct fold_attr *attr, const struct stat *st, int to_set, struct timespec now)
+{
+    if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0)
+        attr->atime = now;
+    else if ((to_set & FUSE_SET_ATTR_ATIME) != 0)
+        attr->atime = st->st_atim;
+    if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
+        attr->mtime = now;
+    else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
+        attr->mtime = st->st_mtim;
+}
+
+/* Everything but the size. Nothing to set at all is a chown to the same owner: it drops set-id bits like any other. */
+static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat *st, int to_set)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct fold_change c;
+    fold_change_begin(&c, s, &inode, 1);
+    struct fold_attr *attr = fold_change_attr(&c, inode);
+    int rc = 0;
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
+        attr->mode = (attr->mode & S_IFMT) | (st->st_mode & 07777);
+        rc = fold_acl_follow_mode(fold_session_catalog(s), c.txn, attr);
+    } else if ((to_set & SET_OWNER) != 0 || (to_set & SET_TIMES) == 0) {
+        attr->mode = mode_after_chown(req, attr);
+    }
+    if (rc < 0)
+        return fold_change_abort(&c, rc);
+    if ((to_set & FUSE_SET_ATTR_UID) != 0)
+        attr->uid = st->st_uid;
+    if ((to_set & FUSE_SET_ATTR_GID) != 0)
+        attr->gid = st->st_gid;
+    set_times(attr, st, to_set, c.now);
+    attr->ctime = c.now;
+    return fold_change_commit(&c);
+}
+
+static int set_size(struct fold_session *s, struct fold_inode *inode, const struct stat *st)
+{
+    if (!S_ISREG(inode->type))
+        return S_ISDIR(inode->type) ? -EISDIR : -EINVAL;
+    if (st->st_size < 0)
+        return -EINVAL;
+    return fold_data_truncate(s, inode, (uint64_t)st->st_size, fold_raw_request.kill_priv);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct fold_inode *inode = NULL;
+    bool resize = (to_set & FUSE_SET_ATTR_SIZE) != 0;
+    int others = to_set & (FUSE_SET_ATTR_MODE | SET_OWNER | SET_TIMES);
+    (void)fi;
+    int rc = s->opt.read_only ? -EROFS : fold_itable_get(s->inodes, ino, &inode);
+    if (rc == 0 && resize) {
+        rc = set_size(s, inode, st);
+        /* The new size stamped the times already. */
+        if ((others & ~SET_TIMES) == 0 && (others & FUSE_SET_ATTR_ATIME) == 0 &&
+            (others & FUSE_SET_ATTR_MTIME_NOW) != 0)
+            others = 0;
+    }
+    if (rc == 0 && (others != 0 || !resize))
+        rc = set_attr(req, inode, st, others);
+    if (rc < 0)
+        fold_reply(req, rc);
+    else
+        fold_reply_attr(req, inode);
+    fold_itable_put(s->inodes, inode);
+}
+
+/* Host units to ours, without overflow. */
+static uint64_t blocks(uint64_t n, uint64_t unit_bytes)
+{
+    return unit_bytes >= BLOCK_BYTES ? n * (unit_bytes / BLOCK_BYTES) : n / (BLOCK_BYTES / unit_bytes);
+}
+
+/* What the host has; whether data takes as much is not known before it is written. */
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fold_session *s = fold_req_session(req);
+    struct statvfs host;
+    (void)ino;
+    int rc = fold_io_statvfs(s->volume->fd, &host);
+    if (rc < 0) {
+        fold_reply(req, rc);
+        return;
+    }
+    uint64_t unit = FOLD_MAX(host.f_frsize, 512);
+    struct fold_counters totals;
+    fold_catalog_counters(fold_session_catalog(s), &totals);
+    struct statvfs st = {
+        .f_bsize = BLOCK_BYTES,
+        .f_frsize = BLOCK_BYTES,
+        .f_blocks = blocks(host.f_blocks, unit),
+        .f_bfree = blocks(host.f_bfree, unit),
+        .f_bavail = blocks(host.f_bavail, unit),
+        .f_namemax = FOLD_NAME_MAX,
+    };
+    st.f_ffree = st.f_favail = st.f_bavail * INODES_PER_BLOCK;
+    st.f_files = st.f_ffree + totals.files + totals.directories + totals.others;
+    (void)fuse_reply_statfs(req, &st);
+}
+
+void fold_ops_attr(struct fuse_lowlevel_ops *ops)
+{
+    ops->getattr = op_getattr;
+    ops->setattr = op_setattr;
+    ops->statfs = op_statfs;
+}
