@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A sync is a numbered round. A caller is served by the first round that starts after it came: it waits for that round,
+ * or leads it if no round is running. `lock` guards list and rounds and is never held across a system call.
+ */
+#include "meta/barrier.h"
+
+#include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/base/lock.h"
+#include "meta/base/log.h"
+
+#include <errno.h>
+
+struct fold_barrier {
+    int dirfd;
+    struct fold_lock lock;
+    pthread_cond_t cond;
+    struct fold_segment **segs; /* guarded by lock */
+    size_t count;               /* guarded by lock */
+    size_t cap;                 /* guarded by lock */
+    uint64_t started;           /* rounds; guarded by lock */
+    uint64_t finished;          /* rounds; guarded by lock */
+    uint64_t entries_made;      /* directory entries; guarded by lock */
+    uint64_t entries_synced;    /* guarded by lock */
+    bool entries_syncing;       /* guarded by lock */
+    _Atomic int error;          /* written under lock, once */
+};
+
+int fold_barrier_create(int dirfd, struct fold_barrier **out)
+{
+    struct fold_barrier *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return -ENOMEM;
+    b->dirfd = dirfd;
+    b->entries_made = 1;
+    fold_lock_init(&b->lock, FOLD_RANK_STORE, "barrier");
+    fold_cond_init(&b->cond);
+    *out = b;
+    return 0;
+}
+
+void fold_barrier_destroy(struct fold_barrier *b)
+{
+    if (b == NULL)
+        return;
+    for (size_t i = 0; i < b->count; i++)
+        fold_segment_unref(b->segs[i]);
+    free(b->segs);
+    (void)pthread_cond_destroy(&b->cond);
+    fold_lock_fini(&b->lock);
+    free(b);
+}
+
+int fold_barrier_add(struct fold_barrier *b, struct fold_segment *s, bool fresh)
+{
+    int rc = 0;
+    fold_lock_take(&b->lock);
+    if (b->count == b->cap) {
+        size_t cap = FOLD_MAX(b->cap * 2, (size_t)16);
+        struct fold_segment **segs = realloc(b->segs, cap * sizeof *segs);
+        if (segs == NULL) {
+            rc = -ENOMEM;
+        } else {
+            b->segs = segs;
+            b->cap = cap;
+        }
+    }
+    if (rc == 0) {
+        fold_segment_ref(s);
+        b->segs[b->count++] = s;
+        b->entries_made += fresh;
+    }
+    fold_lock_drop(&b->lock);
+    return rc;
+}
+
+void fold_barrier_remove(struct fold_barrier *b, struct fold_segment *s)
+{
+    bool found = false;
+    fold_lock_take(&b->lock);
+    for (size_t i = 0; i < b->count && !found; i++) {
+        if (b->segs[i] == s) {
+            b->segs[i] = b->segs[--b->count];
+            found = true;
+        }
+    }
+    fold_lock_drop(&b->lock);
+    if (found)
+        fold_segment_unref(s);
+}
+
+int fold_barrier_error(struct fold_barrier *b)
+{
+    return atomic_load_explicit(&b->error, memory_order_acquire);
+}
+
+static void set_error(struct fold_barrier *b, int rc)
+{
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&b->error, &none, rc);
+}
+
+/* Makes the names of the segment files durable, one thread at a time. */
+static int sync_names(struct fold_barrier *b)
+{
+    fold_lock_take(&b->lock);
+    uint64_t target = b->entries_made;
+    while (b->entries_syncing)
+        (void)fold_lock_wait(&b->lock, &b->cond, NULL);
+    int rc = fold_barrier_error(b);
+    bool needed = b->entries_synced < target && rc == 0;
+    if (needed) {
+        b->entries_syncing = true;
+        target = b->entries_made;
+    }
+    fold_lock_drop(&b->lock);
+    if (!needed)
+        return rc;
+    rc = fold_io_fsync(b->dirfd);
+    fold_lock_take(&b->lock);
+    b->entries_syncing = false;
+    if (rc == 0)
+        b->entries_synced = FOLD_MAX(b->entries_synced, target);
+    else
+        set_error(b, rc);
+    (void)pthread_cond_broadcast(&b->cond);
+    fold_lock_drop(&b->lock);
+    if (rc < 0)
+        fold_error("segments: making file names durable failed: %s", fold_err_text(rc));
+    return rc;
+}
+
+int fold_barrier_sync_one(struct fold_barrier *b, struct fold_segment *s)
+{
+    int rc = fold_segment_sync(s);
+    if (rc < 0) {
+        set_error(b, rc);
+        return rc;
+    }
+    return sync_names(b);
+}
+
+/* Copies the segments with bytes that are not durable; *out is malloc'd. */
+static int pending(struct fold_barrier *b, struct fold_segment ***out, size_t *n)
+{
+    fold_lock_take(&b->lock);
+    struct fold_segment **list = malloc((b->count + 1) * sizeof *list);
+    *n = 0;
+    for (size_t i = 0; list != NULL && i < b->count; i++) {
+        struct fold_segment *s = b->segs[i];
+        if (fold_segment_synced(s) < atomic_load(&fold_segment_info(s)->data_end)) {
+            fold_segment_ref(s);
+            list[(*n)++] = s;
+        }
+    }
+    fold_lock_drop(&b->lock);
+    *out = list;
+    return list != NULL ? 0 : -ENOMEM;
+}
+
+static int round_run(struct fold_barrier *b)
+{
+    struct fold_segment **list;
+    size_t n;
+    int rc = pending(b, &list, &n);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; n > 1 && i < n; i++)
+        fold_segment_push(list[i]);
+    for (size_t i = 0; i < n; i++) {
+        int one = fold_segment_sync(list[i]);
+        if (one < 0) {
+            set_error(b, one);
+            rc = rc < 0 ? rc : one;
+        }
+        fold_segment_unref(list[i]);
+    }
+    free(list);
+    return rc < 0 ? rc : sync_names(b);
+}
+
+int fold_barrier_sync(struct fold_barrier *b)
+{
+    int rc = 0;
+    fold_lock_take(&b->lock);
+    uint64_t mine = b->started + 1;
+    while (b->finished < mine && rc == 0) {
+        if (b->started > b->finished) {
+            (void)fold_lock_wait(&b->lock, &b->cond, NULL);
+            continue;
+        }
+        uint64_t number = ++b->started;
+        fold_lock_drop(&b->lock);
+        rc = round_run(b);
+        fold_lock_take(&b->lock);
+        if (rc == -ENOMEM)
+            b->started--; /* the round did nothing; whoever waits leads the next one */
+        else
+            b->finished = number;
+        (void)pthread_cond_broadcast(&b->cond);
+    }
+    fold_lock_drop(&b->lock);
+    return rc < 0 ? rc : fold_barrier_error(b);
+}
+
+/* Returns the number of dependencies; those beyond the array are counted, not stored. */
+static size_t list_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
+{
+    size_t n = 0;
+    fold_lock_take(&b->lock);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct fold_seg *info = fold_segment_info(b->segs[i]);
+        uint32_t end = atomic_load_explicit(&info->data_end, memory_order_acquire);
+        if (fold_segment_synced(b->segs[i]) >= end)
+            continue;
+        if (n < FOLD_STORE_MAX_DEPS)
+            deps[n] = (struct fold_dep){info->ident.seg, end};
+        n++;
+    }
+    fold_lock_drop(&b->lock);
+    return n;
+}
+
+size_t fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
+{
+    size_t n = list_deps(b, deps);
+    if (n <= FOLD_STORE_MAX_DEPS)
+        return n;
+    /* More open segments than can be named: the bounds on them make this a matter of a sick disk only. */
+    if (fold_barrier_sync(b) < 0)
+        return FOLD_STORE_MAX_DEPS;
+    n = list_deps(b, deps);
+    return FOLD_MIN(n, (size_t)FOLD_STORE_MAX_DEPS);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Headers are copied out of the mapping before they are checked, payloads are checked in place; every access to a mapping
+ * is guarded. `verified` remembers, lossily, which payloads were already checked since they were mapped; `reported`
+ * which damage was already logged. Both are arrays of words without locks.
+ */
+#include "meta/reader.h"
+
+#include "asm/kernels.h"
+#include "meta/base/err.h"
+#include "meta/base/guard.h"
+#include "meta/base/log.h"
+#include "meta/codec.h"
+#include "meta/record.h"
+#include "meta/segscan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+
+#define VERIFIED_BITS 20u
+#define REPORTED      256u
+
+struct fold_reader {
+    struct fold_segset *set;
+    struct fold_segmap *map;
+    struct fold_forward *forward;
+    enum fold_verify verify;
+    _Atomic uint64_t damaged;
+    _Atomic uint64_t reported[REPORTED];
+    _Atomic uint64_t *verified;
+};
+
+int fold_reader_create(struct fold_segset *set, struct fold_segmap *map, struct fold_forward *forward,
+                       enum fold_verify verify, struct fold_reader **out)
+{
+    struct fold_reader *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return -ENOMEM;
+    r->verified = calloc((size_t)1 << VERIFIED_BITS, sizeof *r->verified);
+    if (r->verified == NULL) {
+        free(r);
+        return -ENOMEM;
+    }
+    r->set = set;
+    r->map = map;
+    r->forward = forward;
+    r->verify = verify;
+    fold_guard_install();
+    *out = r;
+    return 0;
+}
+
+void fold_reader_destroy(struct fold_reader *r)
+{
+    if (r == NULL)
+        return;
+    free(r->verified);
+    free(r);
+}
+
+static uint64_t word_of(struct fold_loc loc)
+{
+    return (uint64_t)loc.seg << 32 | loc.off;
+}
+
+static _Atomic uint64_t *verified_cell(struct fold_reader *r, struct fold_loc loc)
+{
+    uint64_t hash = word_of(loc) * UINT64_C(0x9e3779b97f4a7c15);
+    return &r->verified[hash >> (64 - VERIFIED_BITS)];
+}
+
+/* Logs and counts a damaged or missing chunk once; `what` as error code. Returns it. */
+static int report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp, int code)
+{
+    uint64_t word = word_of(loc);
+    if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) == word)
+        return code;
+    atomic_fetch_add(&r->damaged, 1);
+    if (fp != NULL)
+        fold_error("segment %08x offset %" PRIu32 " fingerprint %016" PRIx64 "%016" PRIx64 ": %s",
+                   loc.seg, loc.off, fp->w[0], fp->w[1], fold_err_text(code));
+    else
+        fold_error("segment %08x offset %" PRIu32 " fingerprint unknown: %s", loc.seg, loc.off,
+                   fold_err_text(code));
+    return code;
+}
+
+uint64_t fold_reader_damaged(const struct fold_reader *r)
+{
+    return atomic_load(&r->damaged);
+}
+
+static int copy_guarded(void *dst, const uint8_t *src, size_t len)
+{
+    int rc;
+    FOLD_GUARDED(rc, memcpy(dst, src, len));
+    return rc;
+}
+
+static int crc_guarded(const uint8_t *payload, size_t len, uint32_t *crc)
+{
+    int rc;
+    FOLD_GUARDED(rc, *crc = fold_rec_payload_crc(payload, len));
+    return rc;
+}
+
+/* A pinned record whose header was checked. */
+struct pinned {
+    struct fold_map *map;
+    struct fold_rec rec;
+    struct fold_loc loc; /* after forwarding */
+    const uint8_t *payload;
+};
+
+/* Reads and checks the header in a pinned mapping. */
+static int read_header(struct fold_reader *r, const struct fold_seg *seg, uint32_t end,
+                       struct pinned *p)
+{
+    uint8_t head[FOLD_REC_MAX_HEADER];
+    uint32_t len = fold_rec_header_bytes(seg->ident.fp_width);
+    if (end > p->map->len || end - p->loc.off < len)
+        return report(r, p->loc, NULL, -FOLD_E_BAD_RECORD);
+    int rc = copy_guarded(head, p->map->base + p->loc.off, len);
+    if (rc < 0)
+        return report(r, p->loc, NULL, rc);
+    rc = fold_rec_decode(&seg->ident, p->loc.off, end, head, &p->rec);
+    if (rc < 0)
+        return report(r, p->loc, NULL, rc);
+    p->payload = p->map->base + p->loc.off + len;
+    return 0;
+}
+
+static int pin(struct fold_reader *r, struct fold_loc loc, struct pinned *p)
+{
+    p->loc = fold_forward_resolve(r->forward, loc);
+    const struct fold_seg *seg = fold_segset_get(r->set, p->loc.seg);
+    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE)
+        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+    uint32_t end = atomic_load_explicit(&seg->data_end, memory_order_acquire);
+    if (p->loc.off < FOLD_SEG_HEADER_BYTES || p->loc.off >= end)
+        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+    int rc = fold_segmap_pin(r->map, seg, &p->map);
+    if (rc == -ENOENT)
+        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+    if (rc < 0)
+        return rc;
+    rc = read_header(r, seg, end, p);
+    if (rc < 0)
+        fold_segmap_unpin(r->map, p->map);
+    return rc;
+}
+
+/* Checks the payload against its checksum. */
+static int check_payload(struct fold_reader *r, const struct pinned *p)
+{
+    uint32_t crc;
+    int rc = crc_guarded(p->payload, p->rec.stored_len, &crc);
+    if (rc < 0)
+        return report(r, p->loc, &p->rec.fp, rc);
+    if (crc != p->rec.payload_crc)
+        return report(r, p->loc, &p->rec.fp, -FOLD_E_BAD_RECORD);
+    return 0;
+}
+
+static int verify(struct fold_reader *r, const struct pinned *p)
+{
+    if (r->verify == FOLD_VERIFY_NONE)
+        return 0;
+    _Atomic uint64_t *cell = verified_cell(r, p->loc);
+    if (r->verify == FOLD_VERIFY_FIRST &&
+        atomic_load_explicit(cell, memory_order_relaxed) == word_of(p->loc))
+        return 0;
+    int rc = check_payload(r, p);
+    if (rc == 0)
+        atomic_store_explicit(cell, word_of(p->loc), memory_order_relaxed);
+    return rc;
+}
+
+int fold_reader_view(struct fold_reader *r, struct fold_loc loc, struct fold_view *out)
+{
+    struct pinned p;
+    int rc = pin(r, loc, &p);
+    if (rc < 0)
+        return rc;
+    rc = verify(r, &p);
+    if (rc < 0) {
+        fold_segmap_unpin(r->map, p.map);
+        return rc;
+    }
+    *out = (struct fold_view){
+        .payload = p.payload,
+        .stored_len = p.rec.stored_len,
+        .raw_len = p.rec.raw_len,
+        .codec = p.rec.codec,
+        .loc = p.loc,
+        .fp = p.rec.fp,
+        .pin = p.map,
+    };
+    return 0;
+}
+
+void fold_reader_unview(struct fold_reader *r, struct fold_view *v)
+{
+    if (v->pin == NULL)
+        return;
+    fold_segmap_unpin(r->map, v->pin);
+    v->pin = NULL;
+    v->payload = NULL;
+}
+
+void fold_reader_view_dup(struct fold_reader *r, const struct fold_view *v, struct fold_view *out)
+{
+    fold_segmap_again(r->map, v->pin);
+    *out = *v;
+}
+
+static int decode_guarded(enum fold_codec codec, const uint8_t *src, size_t len, void *dst,
+                          size_t raw_len)
+{
+    int rc;
+    int decoded = 0;
+    int *result = &decoded;
+    FOLD_GUARDED(rc, *result = fold_codec_decompress(codec, src, len, dst, raw_len));
+    return rc < 0 ? rc : decoded;
+}
+
+int fold_reader_decode(struct fold_reader *r, const struct fold_view *v, void *dst)
+{
+    int rc = decode_guarded(v->codec, v->payload, v->stored_len, dst, v->raw_len);
+    return rc < 0 && rc != -ENOMEM ? report(r, v->loc, &v->fp, rc) : rc;
+}
+
+static int same_guarded(const void *data, const uint8_t *payload, size_t len, bool *same)
+{
+    int rc;
+    FOLD_GUARDED(rc, *same = fold_kernels()->compare(data, payload, len) == len);
+    return rc;
+}
+
+/* Equality of the pinned chunk with bytes of the same length. A mismatch may still be damage. */
+static int same_bytes(const struct pinned *p, const void *data, bool *same)
+{
+    if (p->rec.codec == FOLD_CODEC_NONE)
+        return same_guarded(data, p->payload, p->rec.raw_len, same);
+    void *raw = fold_codec_scratch(FOLD_SCRATCH_VERIFY, p->rec.raw_len);
+    if (raw == NULL)
+        return -ENOMEM;
+    int rc = decode_guarded(p->rec.codec, p->payload, p->rec.stored_len, raw, p->rec.raw_len);
+    if (rc == 0)
+        *same = fold_kernels()->compare(data, raw, p->rec.raw_len) == p->rec.raw_len;
+    return rc;
+}
+
+int fold_reader_compare(struct fold_reader *r, struct fold_loc loc, const void *data, uint32_t len,
+                        bool *equal)
+{
+    struct pinned p;
+    bool same = false;
+    int rc = pin(r, loc, &p);
+    if (rc < 0)
+        return rc;
+    if (p.rec.raw_len == len)
+        rc = same_bytes(&p, data, &same);
+    if (rc == -FOLD_E_BAD_RECORD || rc == -EIO)
+        rc = report(r, p.loc, &p.rec.fp, rc);
+    if (rc == 0 && !same)
+        rc = check_payload(r, &p);
+    fold_segmap_unpin(r->map, p.map);
+    if (rc == 0)
+        *equal = same;
+    return rc;
+}
+
+int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *out)
+{
+    struct pinned p;
+    int rc = pin(r, loc, &p);
+    if (rc < 0)
+        return rc;
+    *out = p.rec.fp;
+    fold_segmap_unpin(r->map, p.map);
+    return 0;
+}
+
+int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry **out,
+                      uint32_t *count)
+{
+    const struct fold_seg *s = fold_segset_get(r->set, seg);
+    struct fold_map *map;
+    if (s == NULL || atomic_load_explicit(&s->state, memory_order_acquire) != FOLD_SEG_SEALED)
+        return -FOLD_E_BAD_SEGMENT;
+    int rc = fold_segmap_pin(r->map, s, &map);
+    if (rc < 0)
+        return rc;
+    rc = fold_segscan_mapped_table(map, s, out, count);
+    fold_segmap_unpin(r->map, map);
+    return rc;
+}
+
+void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t bytes)
+{
+    struct fold_map *map;
+    loc = fold_forward_resolve(r->forward, loc);
+    const struct fold_seg *seg = fold_segset_get(r->set, loc.seg);
+    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE)
+        return;
+    uint64_t end = atomic_load_explicit(&seg->data_end, memory_order_acquire);
+    if (loc.off >= end || fold_segmap_pin(r->map, seg, &map) < 0)
+        return;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t from = loc.off & ~(page - 1);
+    uint64_t to = FOLD_MIN(FOLD_MIN((uint64_t)loc.off + bytes, end), (uint64_t)map->len);
+    if (to > from) {
+        union {
+            const uint8_t *in;
+            void *out;
+        } at = {.in = map->base + from};
+        (void)madvise(at.out, (size_t)(to - from), MADV_WILLNEED);
+    }
+    fold_segmap_unpin(r->map, map);
+}
