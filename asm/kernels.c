@@ -11,6 +11,7 @@
 #include "asm/crc32.h"
 #include "asm/crc32c.h"
 #include "asm/entropy.h"
+#include "asm/probe.h"
 #include "asm/zero.h"
 
 #include <pthread.h>
@@ -51,6 +52,7 @@ void fold_kernels_select(unsigned flags, struct fold_kernels *out)
     fold_zero_select(flags, out);
     fold_compare_select(flags, out);
     fold_entropy_select(flags, out);
+    fold_probe_select(flags, out);
 }
 
 static inline void tally(enum fold_kernel kernel)
@@ -110,6 +112,13 @@ static unsigned counted_entropy(const void *data, size_t len)
     return raw.entropy(data, len);
 }
 
+static void counted_probe(const struct fold_probe_table *table, const uint64_t *keys, size_t n,
+                          uint64_t *maybe)
+{
+    tally(FOLD_KERNEL_PROBE);
+    raw.probe(table, keys, n, maybe);
+}
+
 static void fill(void)
 {
     unsigned flags = fold_cpu_flags();
@@ -127,6 +136,7 @@ static void fill(void)
     counted.compare = counted_compare;
     counted.compare_batch = counted_compare_batch;
     counted.entropy = counted_entropy;
+    counted.probe = counted_probe;
 }
 
 const struct fold_kernels *fold_kernels(void)

@@ -25,6 +25,7 @@ enum fold_kernel {
 };
 
 struct fold_compare_pair;
+struct fold_probe_table;
 
 struct fold_kernels {
     enum fold_level level;                /* what the flags allow */
@@ -56,8 +57,9 @@ struct fold_kernels {
     /* Samples data and estimates compressibility: 0 (looks random) .. 1000 (very compressible): asm/entropy.h. */
     unsigned (*entropy)(const void *data, size_t len);
 
-    /* Cuckoo-filter probe of n keys: asm/probe.h; bit i of maybe[i / 64] set if present. */
-    void (*probe)(const void *lines, uint64_t mask, const uint64_t *keys, size_t n, uint64_t *maybe);
+    /* Cuckoo-filter probe of n keys; bit i of maybe[i / 64] set if perhaps present: asm/probe.h. */
+    void (*probe)(const struct fold_probe_table *table, const uint64_t *keys, size_t n,
+                  uint64_t *maybe);
 };
 
 /* Fills `out` with the best kernels that `flags` (asm/cpu.h) allow. They do not count calls. */

@@ -6,14 +6,16 @@ target_include_directories(fold_settings INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(fold_settings INTERFACE
     _GNU_SOURCE _FILE_OFFSET_BITS=64 FOLD_VERSION="${PROJECT_VERSION}"
     $<$<BOOL:${FOLD_LOCK_CHECK}>:FOLD_LOCK_CHECK>)
-target_compile_options(fold_settings INTERFACE
+set(fold_flags
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
     -Wpointer-arith -Wcast-qual -Wwrite-strings -fno-common -fvisibility=hidden
     -fstack-protector-strong
     $<$<BOOL:${FOLD_WERROR}>:-Werror>
     $<$<C_COMPILER_ID:Clang>:-Wthread-safety>)
+target_compile_options(fold_settings INTERFACE "$<$<COMPILE_LANGUAGE:C>:${fold_flags}>")
 if(FOLD_SANITIZE)
-    target_compile_options(fold_settings INTERFACE -fsanitize=${FOLD_SANITIZE} -fno-omit-frame-pointer)
+    target_compile_options(fold_settings INTERFACE
+        "$<$<COMPILE_LANGUAGE:C>:-fsanitize=${FOLD_SANITIZE};-fno-omit-frame-pointer>")
     target_link_options(fold_settings INTERFACE -fsanitize=${FOLD_SANITIZE})
 endif()
 
