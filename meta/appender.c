@@ -181,7 +181,8 @@ static void window_sift(struct fold_appender *a, struct window *w, bool anew)
     for (size_t i = 0; i < w->n; i++) {
         w->puts[i].found = false;
         w->same_as[i] = (uint8_t)seen_before(w, i);
-        if (w->same_as[i] != 0 || (!anew && stored_meanwhile(a, &w->puts[i])))
+        bool look = !anew && !w->puts[i].force;
+        if (w->same_as[i] != 0 || (look && stored_meanwhile(a, &w->puts[i])))
             continue;
         w->put_of[w->fresh] = (uint8_t)i;
         w->piece[w->fresh] = w->piece[i];

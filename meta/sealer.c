@@ -292,6 +292,14 @@ void fold_sealer_submit(struct fold_sealer *s, struct fold_segment *seg)
     fold_lock_drop(&s->lock);
 }
 
+void fold_sealer_adopt(struct fold_sealer *s, struct fold_segment *seg)
+{
+    fold_lock_take(&s->lock);
+    list_push(&s->sealed, seg);
+    (void)pthread_cond_signal(&s->work);
+    fold_lock_drop(&s->lock);
+}
+
 int fold_sealer_throttle(struct fold_sealer *s)
 {
     int rc = 0;

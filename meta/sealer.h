@@ -22,6 +22,9 @@ void fold_sealer_stop(struct fold_sealer *s);
 /* Hands over a full segment (one reference moves to the sealer). Never waits, never fails. */
 void fold_sealer_submit(struct fold_sealer *s, struct fold_segment *seg);
 
+/* Hands over a sealed segment that the index does not know (one reference moves); its entries are in the open index. */
+void fold_sealer_adopt(struct fold_sealer *s, struct fold_segment *seg);
+
 /* Waits until few enough segments are queued. The error of a sealer that cannot get rid of them. No lock may be held. */
 int fold_sealer_throttle(struct fold_sealer *s) FOLD_MUST;
 

@@ -151,6 +151,18 @@ int fold_segment_adopt(int fd, struct fold_segset *set, const struct fold_seg_id
     return 0;
 }
 
+struct fold_segment *fold_segment_wrap(struct fold_segset *set, uint32_t seg,
+                                       struct fold_seg_entry *entries)
+{
+    struct fold_segment *s = segment_alloc(set, -1);
+    if (s == NULL)
+        return NULL;
+    s->info = fold_segset_get(set, seg);
+    s->entries = entries;
+    assert(s->info != NULL && atomic_load(&s->info->state) == FOLD_SEG_SEALED);
+    return s;
+}
+
 const struct fold_seg *fold_segment_info(const struct fold_segment *s)
 {
     return s->info;

@@ -46,6 +46,13 @@ int fold_segment_adopt(int fd, struct fold_segset *set, const struct fold_seg_id
                        const struct fold_segment_content *content,
                        struct fold_segment **out) FOLD_MUST;
 
+/*
+ * Wraps a sealed segment of the set, for indexing only, with the entries of its table (as many as the set says; taken
+ * over on success). NULL without memory.
+ */
+struct fold_segment *fold_segment_wrap(struct fold_segset *set, uint32_t seg,
+                                       struct fold_seg_entry *entries);
+
 void fold_segment_ref(struct fold_segment *s);
 void fold_segment_unref(struct fold_segment *s); /* NULL is fine */
 

@@ -139,6 +139,13 @@ void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out
     };
 }
 
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
 void fold_segset_totals(const struct fold_segset *set, struct fold_segset_totals *out)
 {
     struct fold_segset_totals t = {0};
@@ -153,9 +160,12 @@ void fold_segset_totals(const struct fold_segset *set, struct fold_segset_totals
         uint8_t state = atomic_load(&s->state);
         if (state == FOLD_SEG_GONE)
             continue;
+        uint32_t count = atomic_load(&s->count);
+        if (count > 0)
+            t.stamp += mix(mix(s->ident.salt + i) + count);
         t.segments++;
         t.open += state == FOLD_SEG_OPEN;
-        t.chunks += atomic_load(&s->count);
+        t.chunks += count;
         t.raw_bytes += atomic_load(&s->raw_bytes);
         t.stored_bytes += atomic_load(&s->stored_bytes);
         t.file_bytes += atomic_load(&s->file_bytes);

@@ -57,6 +57,7 @@ struct fold_segset_totals {
     uint64_t raw_bytes;
     uint64_t stored_bytes;
     uint64_t file_bytes;
+    uint64_t stamp; /* a hash of which segments there are and how many records each has */
     uint32_t segments;
     uint32_t open;
 };

@@ -63,7 +63,7 @@ struct fold_put {
 /*
  * Stores n chunks: compresses what pays, frames, appends in few system calls, and enters them in the open table.
  * All or nothing towards the caller: on -ENOSPC, -EIO, ... no `loc` may be used (what was written is garbage).
- * With `found` set the caller must verify bytes as for any hit (unless the fingerprint is trusted).
+ * -FOLD_E_SICK after a failed sync. With `found` set the stored bytes were compared and are equal.
  */
 int fold_store_put(struct fold_store *s, struct fold_put *puts, size_t n) FOLD_MUST;
 
@@ -142,7 +142,10 @@ struct fold_store_info {
 };
 void fold_store_info(struct fold_store *s, struct fold_store_info *out);
 
-/* Rises with each change of the set of indexed fingerprints; persisted. Stamp for the saved filter. */
+/*
+ * Names the set of stored chunks: differs whenever the set differs, and is the same again after reopening, also when
+ * segments were sealed and indexed in between. Stamp for the saved filter.
+ */
 uint64_t fold_store_stamp(struct fold_store *s);
 
 #endif
