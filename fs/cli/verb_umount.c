@@ -87,25 +87,33 @@ static int detach(void *arg)
     return by_fusermount(u->mount.point, u->lazy);
 }
 
-/* Asks the daemon to write everything back while it can still say that it failed. */
-static void sync_first(struct unmounting *u)
+/*
+ * Asks the daemon to write everything back while it can still say that it failed. -ETIMEDOUT if it
+ * does not answer; any other failure is said and noted.
+ */
+static int sync_first(struct unmounting *u)
 {
     char why[256];
     struct fold_target target = {.fd = -1};
-    if (fold_target_find(u->mount.point, &target, why, sizeof why) != 0)
-        return;
-    if (target.fd >= 0) {
-        if (target.pid > 0)
-            u->pidfd = fold_patient_pidfd(target.pid);
-        int rc = fold_client_call(target.fd, "sync", NULL, u->timeout_s, NULL, NULL, NULL, why,
-                                  sizeof why);
-        if (rc != 0 && rc != -ENOSYS && rc != -EPIPE && rc != -EROFS) {
-            fold_cli_fail(u->verb, 0, "'%s': not everything could be made durable: %s",
-                          u->mount.point, why);
-            u->sync_bad = true;
-        }
+    int rc = fold_target_find(u->mount.point, &target, why, sizeof why);
+    if (rc != 0 || target.fd < 0) {
+        fold_target_free(&target);
+        return 0;
     }
+    if (target.pid > 0)
+        u->pidfd = fold_patient_pidfd(target.pid);
+    rc = u->lazy ? 0
+                 : fold_client_call(target.fd, "sync", NULL, u->timeout_s, NULL, NULL, NULL, why,
+                                    sizeof why);
     fold_target_free(&target);
+    if (rc == -ETIMEDOUT)
+        return rc;
+    if (rc != 0 && rc != -ENOSYS && rc != -EPIPE && rc != -EROFS) {
+        fold_cli_fail(u->verb, 0, "'%s': not everything could be made durable: %s", u->mount.point,
+                      why);
+        u->sync_bad = true;
+    }
+    return 0;
 }
 
 /* True if the store is no longer held by a writer. */
@@ -164,7 +172,11 @@ static int said(const struct unmounting *u, int rc)
 
 static int unmount(struct unmounting *u)
 {
-    sync_first(u);
+    if (sync_first(u) != 0)
+        return fold_cli_fail(u->verb, FOLD_EXIT_MOUNT,
+                             "the daemon of '%s' does not answer; nothing was unmounted ('foldfs "
+                             "umount -l' detaches it)",
+                             u->mount.point);
     bool dead = u->pidfd < 0 && fold_patient_probe(u->mount.point, PROBE_WAIT_S) == -ENOTCONN;
     int rc = fold_patient_call(detach, u, u->timeout_s, tick, u);
     if (rc == -EBUSY && dead && !u->lazy) {
