@@ -37,14 +37,17 @@ uint32_t fold_crcpoly_combine(uint32_t poly, uint32_t crc1, uint32_t crc2, uint6
     return fold_crcpoly_mul(poly, crc1, fold_crcpoly_power(poly, bits)) ^ crc2;
 }
 
+static uint64_t load8(const uint8_t *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
 uint32_t fold_crcpoly_slice(const uint32_t table[8][256], uint32_t state, const uint8_t *data,
                             size_t len)
 {
     for (; len >= 8; data += 8, len -= 8) {
-        uint64_t v = 0;
-        for (unsigned i = 0; i < 8; i++)
-            v |= (uint64_t)data[i] << (8 * i);
-        v ^= state;
+        uint64_t v = state ^ load8(data);
         state = table[7][v & 255] ^ table[6][v >> 8 & 255] ^ table[5][v >> 16 & 255] ^
                 table[4][v >> 24 & 255] ^ table[3][v >> 32 & 255] ^ table[2][v >> 40 & 255] ^
                 table[1][v >> 48 & 255] ^ table[0][v >> 56];

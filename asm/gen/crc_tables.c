@@ -9,6 +9,10 @@
  * high half H by x^d, both mod P. A carry-less product of two reflected 64-bit values comes out reflected over 127
  * bits, one position short of 128, which costs one power of x, and a 32-bit constant stands in the upper half of its
  * 64-bit operand, so the constants are x^(d+64-1) and x^(d-1) mod P, shifted left by 32.
+ *
+ * Reduction constants. R = L x^64 + H times x^32 becomes 96 bits by L x^96, then 64 bits by T x^64 of its upper 32 bits
+ * T, again with one power less in the constants; the last 32 come from Barrett's quotient with floor(x^64 / P) and P,
+ * both reflected over 33 bits.
  */
 #include "asm/crcpoly.h"
 
@@ -23,7 +27,7 @@ struct poly {
 static const struct poly polys[] = {{"crc32c", 0x82F63B78u}, {"crc32", 0xEDB88320u}};
 
 /* Distances the kernels fold over, in bits. */
-static const unsigned distances[] = {128, 256, 384, 512, 1024, 1536, 2048};
+static const unsigned distances[] = {128, 256, 384, 512, 768, 1024, 1536, 2048};
 
 static void write_table(FILE *f, const struct poly *p)
 {
@@ -54,6 +58,24 @@ static uint64_t constant(const struct poly *p, unsigned bits)
     return (uint64_t)fold_crcpoly_power(p->reflected, bits) << 32;
 }
 
+/* floor(x^64 / P) reflected over 33 bits: long division of x^64 by the 33-bit polynomial. */
+static uint64_t quotient(const struct poly *p)
+{
+    uint64_t divisor = 1; /* not reflected: x^32 + ... */
+    for (int i = 0; i < 32; i++)
+        divisor = divisor << 1 | (p->reflected >> i & 1);
+    uint64_t rest = divisor ^ 1ull << 32; /* x^64 - P x^32, in units of x^32 */
+    uint64_t mirrored = 1;
+    for (int i = 1; i <= 32; i++) {
+        rest <<= 1;
+        if (rest >> 32 & 1) {
+            rest ^= divisor;
+            mirrored |= 1ull << i;
+        }
+    }
+    return mirrored;
+}
+
 static void write_constants(FILE *f, const struct poly *p)
 {
     for (size_t i = 0; i < sizeof distances / sizeof *distances; i++) {
@@ -63,6 +85,10 @@ static void write_constants(FILE *f, const struct poly *p)
         fprintf(f, "%%define %s_fold%u_hi 0x%016llx\n", p->name, d,
                 (unsigned long long)constant(p, d - 1));
     }
+    fprintf(f, "%%define %s_to96 0x%016llx\n", p->name, (unsigned long long)constant(p, 95));
+    fprintf(f, "%%define %s_to64 0x%016llx\n", p->name, (unsigned long long)constant(p, 63));
+    fprintf(f, "%%define %s_mu 0x%09llx\n", p->name, (unsigned long long)quotient(p));
+    fprintf(f, "%%define %s_poly 0x%09llx\n", p->name, (unsigned long long)p->reflected << 1 | 1);
 }
 
 int main(int argc, char **argv)
