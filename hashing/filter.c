@@ -1,116 +1,123 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter over all stored fingerprints, as an exact open-addressing table of 64-bit key hashes (a multiset).
- * One lock guards everything.
+ * The filter's public face: keys from fingerprints, the writer's lock, and batches. How keys are kept is the business of
+ * hashing/filter_regions.c; the file format that of hashing/filter_file.c.
  */
 #include "hashing/filter.h"
 
-#include "meta/base/bytes.h"
-#include "meta/base/err.h"
-#include "meta/base/io.h"
+#include "hashing/filter_file.h"
+#include "hashing/filter_regions.h"
 #include "meta/base/lock.h"
 
-#include <fcntl.h>
+#include <errno.h>
 
-#define HEADER_BYTES 40
-#define MAGIC        0x31544c4644464cull
+/* Keys probed between two looks at whether a writer interfered: enough to keep many lines on their way from memory. */
+#define BLOCK 128
 
+/* Insertions ahead of which a line is fetched. */
+#define AHEAD 8
+
+/* What changes; behind a pointer so that a const filter can be locked. */
 struct body {
     struct fold_lock lock;
-    uint64_t *slots; /* 0 is empty; guarded by lock, as all below */
-    uint64_t mask;
-    uint64_t keys;
+    struct fold_regions regions; /* guarded by lock, but for probes */
+    uint64_t keys;               /* guarded by lock */
 };
 
 struct fold_filter {
-    struct body *b;
+    struct body *b; /* fixed */
 };
 
 static uint64_t key_of(const struct fold_fp *fp)
 {
     uint64_t h = fp->w[0] + (fp->w[1] << 32 | fp->w[1] >> 32) * 0x9e3779b97f4a7c15ull;
-    h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
-    h ^= h >> 32;
-    return h == 0 ? 1 : h;
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdull;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53ull;
+    return h ^ h >> 33;
+}
+
+/* A filter without regions. */
+static struct fold_filter *filter_new(void)
+{
+    struct fold_filter *f = calloc(1, sizeof *f);
+    struct body *b = calloc(1, sizeof *b);
+    if (f == NULL || b == NULL) {
+        free(f);
+        free(b);
+        return NULL;
+    }
+    fold_lock_init(&b->lock, FOLD_RANK_FILTER, "filter");
+    f->b = b;
+    return f;
+}
+
+int fold_filter_create_exact(uint64_t keys, struct fold_filter **out)
+{
+    struct fold_filter *f = filter_new();
+    if (f == NULL)
+        return -ENOMEM;
+    int rc = fold_regions_init(&f->b->regions, keys);
+    if (rc < 0) {
+        fold_regions_init_bare(&f->b->regions, 1);
+        fold_filter_destroy(f);
+        return rc;
+    }
+    *out = f;
+    return 0;
 }
 
 int fold_filter_create(uint64_t keys, struct fold_filter **out)
 {
-    uint64_t slots = 8192;
-    while (slots < keys * 2)
-        slots *= 2;
-    struct fold_filter *f = calloc(1, sizeof *f);
-    struct body *b = calloc(1, sizeof *b);
-    uint64_t *mem = calloc(slots, 8);
-    if (f == NULL || b == NULL || mem == NULL) {
-        free(f);
-        free(b);
-        free(mem);
-        return -ENOMEM;
-    }
-    fold_lock_init(&b->lock, FOLD_RANK_FILTER, "filter");
-    b->slots = mem;
-    b->mask = slots - 1;
-    f->b = b;
-    *out = f;
-    return 0;
+    return fold_filter_create_exact(FOLD_MAX(keys, FOLD_FILTER_MIN_KEYS), out);
 }
 
 void fold_filter_destroy(struct fold_filter *f)
 {
     if (f == NULL)
         return;
+    fold_regions_fini(&f->b->regions);
     fold_lock_fini(&f->b->lock);
-    free(f->b->slots);
     free(f->b);
     free(f);
-}
-
-static void put(uint64_t *slots, uint64_t mask, uint64_t key)
-{
-    uint64_t i = key & mask;
-    while (slots[i] != 0)
-        i = (i + 1) & mask;
-    slots[i] = key;
 }
 
 void fold_filter_probe(const struct fold_filter *f, const struct fold_fp *fps, size_t n, uint64_t *maybe)
 {
     struct body *b = f->b;
-    fold_lock_take(&b->lock);
-    for (size_t k = 0; k < n; k++) {
-        uint64_t key = key_of(&fps[k]);
-        uint64_t i = key & b->mask;
-        while (b->slots[i] != 0 && b->slots[i] != key)
-            i = (i + 1) & b->mask;
-        uint64_t bit = 1ull << (k % 64);
-        maybe[k / 64] = b->slots[i] == key ? maybe[k / 64] | bit : maybe[k / 64] & ~bit;
+    uint64_t keys[BLOCK];
+    for (size_t done = 0; done < n; done += BLOCK) {
+        size_t count = FOLD_MIN(n - done, BLOCK);
+        for (size_t i = 0; i < count; i++)
+            keys[i] = key_of(&fps[done + i]);
+        uint64_t *bits = maybe + done / 64;
+        if (!fold_regions_probe(&b->regions, keys, count, bits)) {
+            fold_lock_take(&b->lock);
+            (void)fold_regions_probe(&b->regions, keys, count, bits);
+            fold_lock_drop(&b->lock);
+        }
+        if (count % 64 != 0)
+            bits[count / 64] &= (1ull << count % 64) - 1;
     }
-    fold_lock_drop(&b->lock);
-}
-
-static int grow(struct body *b)
-{
-    uint64_t *mem = calloc((b->mask + 1) * 2, 8);
-    if (mem == NULL)
-        return -ENOMEM;
-    for (uint64_t i = 0; i <= b->mask; i++)
-        if (b->slots[i] != 0)
-            put(mem, b->mask * 2 + 1, b->slots[i]);
-    free(b->slots);
-    b->slots = mem;
-    b->mask = b->mask * 2 + 1;
-    return 0;
 }
 
 int fold_filter_insert(struct fold_filter *f, const struct fold_fp *fp)
 {
+    return fold_filter_insert_batch(f, fp, 1);
+}
+
+int fold_filter_insert_batch(struct fold_filter *f, const struct fold_fp *fps, size_t n)
+{
     struct body *b = f->b;
+    int rc = 0;
     fold_lock_take(&b->lock);
-    int rc = b->keys * 3 > b->mask * 2 ? grow(b) : 0;
-    if (rc == 0) {
-        put(b->slots, b->mask, key_of(fp));
-        b->keys++;
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            fold_regions_prefetch(&b->regions, key_of(&fps[i + AHEAD]));
+        int one = fold_regions_insert(&b->regions, key_of(&fps[i]));
+        if (one < 0)
+            rc = one;
+        else
+            b->keys++;
     }
     fold_lock_drop(&b->lock);
     return rc;
@@ -119,92 +126,50 @@ int fold_filter_insert(struct fold_filter *f, const struct fold_fp *fp)
 bool fold_filter_delete(struct fold_filter *f, const struct fold_fp *fp)
 {
     struct body *b = f->b;
-    uint64_t key = key_of(fp);
     fold_lock_take(&b->lock);
-    uint64_t i = key & b->mask;
-    while (b->slots[i] != 0 && b->slots[i] != key)
-        i = (i + 1) & b->mask;
-    bool found = b->slots[i] == key;
-    if (found) {
+    bool found = fold_regions_remove(&b->regions, key_of(fp));
+    if (found && b->keys > 0)
         b->keys--;
-        b->slots[i] = 0;
-        for (uint64_t j = (i + 1) & b->mask; b->slots[j] != 0; j = (j + 1) & b->mask) {
-            uint64_t moved = b->slots[j];
-            b->slots[j] = 0;
-            put(b->slots, b->mask, moved);
-        }
-    }
     fold_lock_drop(&b->lock);
     return found;
 }
 
 void fold_filter_info(const struct fold_filter *f, struct fold_filter_info *out)
 {
-    fold_lock_take(&f->b->lock);
-    *out = (struct fold_filter_info){f->b->keys, f->b->mask + 1, (f->b->mask + 1) * 8};
-    fold_lock_drop(&f->b->lock);
-}
-
-static uint64_t sum(const uint8_t *p, size_t len)
-{
-    uint64_t h = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001b3ull;
-    return h;
+    struct body *b = f->b;
+    fold_lock_take(&b->lock);
+    *out = (struct fold_filter_info){
+        .keys = b->keys,
+        .slots = b->regions.slots,
+        .bytes = fold_regions_bytes(&b->regions),
+        .doublings = b->regions.depth,
+        .blind = b->regions.homeless != 0,
+    };
+    fold_lock_drop(&b->lock);
 }
 
 int fold_filter_save(const struct fold_filter *f, int dirfd, const char *name, uint64_t stamp)
 {
     struct body *b = f->b;
     fold_lock_take(&b->lock);
-    size_t len = HEADER_BYTES + b->keys * 8;
-    uint8_t *buf = malloc(len);
-    int rc = buf == NULL ? -ENOMEM : 0;
-    if (rc == 0) {
-        struct fold_wr w = fold_wr_init(buf + HEADER_BYTES, len - HEADER_BYTES);
-        for (uint64_t i = 0; i <= b->mask; i++)
-            if (b->slots[i] != 0)
-                fold_wr_u64(&w, b->slots[i]);
-        w = fold_wr_init(buf, HEADER_BYTES);
-        fold_wr_u64(&w, MAGIC);
-        fold_wr_u64(&w, stamp);
-        fold_wr_u64(&w, b->keys);
-        fold_wr_u64(&w, sum(buf + HEADER_BYTES, len - HEADER_BYTES));
-        fold_wr_u64(&w, sum(buf, HEADER_BYTES - 8));
-    }
+    struct fold_filter_head head = {.stamp = stamp, .keys = b->keys};
+    int rc = b->regions.homeless != 0 ? -EAGAIN : fold_filter_file_write(&b->regions, &head, dirfd, name);
     fold_lock_drop(&b->lock);
-    if (rc == 0)
-        rc = fold_io_replace(dirfd, name, buf, len, 0600);
-    free(buf);
     return rc;
 }
 
 int fold_filter_load(int dirfd, const char *name, uint64_t stamp, struct fold_filter **out)
 {
-    FOLD_AUTO(free) void *data = NULL;
-    size_t len = 0;
-    int rc = fold_io_slurp(dirfd, name, (size_t)1 << 40, &data, &len);
-    if (rc < 0)
+    struct fold_filter *f = filter_new();
+    if (f == NULL)
+        return -ENOMEM;
+    struct fold_filter_head head = {.stamp = stamp};
+    int rc = fold_filter_file_read(&f->b->regions, &head, dirfd, name);
+    if (rc < 0) {
+        fold_filter_destroy(f);
         return rc;
-    struct fold_rd r = fold_rd_init(data, len);
-    uint64_t magic = fold_rd_u64(&r);
-    uint64_t had = fold_rd_u64(&r);
-    uint64_t keys = fold_rd_u64(&r);
-    uint64_t body = fold_rd_u64(&r);
-    uint64_t head = fold_rd_u64(&r);
-    const uint8_t *p = data;
-    if (r.bad || magic != MAGIC || head != sum(p, HEADER_BYTES - 8) || keys != fold_rd_left(&r) / 8 ||
-        body != sum(p + HEADER_BYTES, len - HEADER_BYTES))
-        return -EBADMSG;
-    if (had != stamp)
-        return -ESTALE;
-    struct fold_filter *f;
-    rc = fold_filter_create(keys, &f);
-    if (rc < 0)
-        return rc;
-    for (uint64_t i = 0; i < keys; i++)
-        put(f->b->slots, f->b->mask, fold_rd_u64(&r) | 0);
-    f->b->keys = keys;
+    }
+    f->b->keys = head.keys;
     *out = f;
     return 0;
 }

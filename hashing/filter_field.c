@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Placing entries. A new entry whose home line is full moves the entry with the highest `off`, itself included, that
+ * finds room in its other line; failing that, a guest whose own home has room goes there; failing that, an entry is
+ * displaced at random into a full line and pushes another one out of it, a bounded number of times.
+ */
+#include "hashing/filter_field.h"
+
+#include "hashing/filter_line.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define MAX_PUSHES 128
+
+/* An entry as its lines see it. */
+struct entry {
+    uint32_t x;
+    uint32_t home;
+    uint32_t other;
+    uint32_t off;
+    uint32_t code; /* as it stands at home */
+};
+
+static uint32_t other_line(const struct fold_field *f, uint32_t home, uint32_t off)
+{
+    uint32_t other = home + fold_probe_stride(off, f->lines);
+    return other >= f->lines ? other - f->lines : other;
+}
+
+static uint32_t home_line(const struct fold_field *f, uint32_t other, uint32_t off)
+{
+    uint32_t back = fold_probe_stride(off, f->lines);
+    return other >= back ? other - back : other + f->lines - back;
+}
+
+uint32_t fold_field_position(const struct fold_field *f, uint32_t home, uint32_t off, uint32_t low)
+{
+    uint64_t z = ((uint64_t)home << 20) + (((uint64_t)off << 20) + 191) / 192;
+    return (uint32_t)((z + f->lines - 1) / f->lines) << 10 | low;
+}
+
+static struct entry entry_of(const struct fold_field *f, uint32_t x)
+{
+    struct entry e = {.x = x};
+    e.home = fold_probe_home(x, f->lines, &e.off);
+    e.other = other_line(f, e.home, e.off);
+    e.code = fold_probe_code(e.off, x & 0x3ff);
+    return e;
+}
+
+/* The code of an entry away from home; 0 means that it may never leave, because 0 is the empty slot. */
+static uint32_t away_code(const struct entry *e)
+{
+    return e->code & ~FOLD_PROBE_HOME;
+}
+
+static bool may_be_away(const struct fold_line *home, const struct entry *e)
+{
+    return away_code(e) != 0 && e->off / 2 + home->away >= FOLD_PROBE_AWAY;
+}
+
+static void mark_away(struct fold_line *home, uint32_t off)
+{
+    uint32_t away = FOLD_PROBE_AWAY - off / 2;
+    if (home->away < away)
+        home->away = (uint8_t)away;
+}
+
+static void read_line(const struct fold_field *f, uint32_t line, struct fold_line *l)
+{
+    fold_line_read(fold_field_line(f, line), l);
+}
+
+static void write_line(struct fold_field *f, uint32_t line, const struct fold_line *l)
+{
+    fold_line_write(fold_field_line(f, line), l);
+}
+
+uint32_t fold_field_copies(const struct fold_field *f, uint32_t x)
+{
+    struct entry e = entry_of(f, x);
+    struct fold_line l;
+    uint32_t at;
+    read_line(f, e.home, &l);
+    uint32_t count = fold_line_count(&l, e.off / 32, e.code, &at);
+    if (may_be_away(&l, &e)) {
+        read_line(f, e.other, &l);
+        count += fold_line_count(&l, e.off / 32, away_code(&e), &at);
+    }
+    return FOLD_MIN(count, FOLD_FIELD_COPIES);
+}
+
+/* The entries of a full line that may move to their other line, highest `off` first. */
+static uint32_t candidates(const struct fold_field *f, uint32_t line, const struct fold_line *l,
+                           struct entry out[FOLD_PROBE_SLOTS])
+{
+    uint32_t n = 0;
+    for (uint32_t g = FOLD_PROBE_GROUPS; g-- > 0;) {
+        uint32_t first = n;
+        for (uint32_t i = l->start[g]; i < l->start[g + 1]; i++) {
+            if ((l->slot[i] & FOLD_PROBE_HOME) == 0)
+                continue;
+            struct entry e = {.home = line, .off = fold_line_off(l, g, i), .code = l->slot[i]};
+            if (away_code(&e) == 0)
+                continue;
+            uint32_t k = n++;
+            for (; k > first && out[k - 1].off < e.off; k--)
+                out[k] = out[k - 1];
+            out[k] = e;
+        }
+    }
+    for (uint32_t k = 0; k < n; k++)
+        out[k].other = other_line(f, line, out[k].off);
+    return n;
+}
+
+static void put_guest(struct fold_field *f, const struct entry *e)
+{
+    struct fold_line l;
+    read_line(f, e->other, &l);
+    fold_line_add(&l, e->off / 32, away_code(e));
+    write_line(f, e->other, &l);
+}
+
+static void drop_home(struct fold_line *l, const struct entry *e)
+{
+    uint32_t at = 0;
+    uint32_t count = fold_line_count(l, e->off / 32, e->code, &at);
+    assert(count > 0);
+    (void)count;
+    fold_line_remove(l, at);
+}
+
+/* Moves one of n candidates of e's full home line, or e itself, to its other line. False if all of those are full. */
+static bool move_one_away(struct fold_field *f, struct fold_line *l, const struct entry *e,
+                          const struct entry *cands, uint32_t n)
+{
+    bool own_turn = away_code(e) != 0;
+    for (uint32_t k = 0; k <= n; k++) {
+        if (own_turn && (k == n || cands[k].off <= e->off)) {
+            own_turn = false;
+            if (!fold_line_full(fold_field_line(f, e->other))) {
+                put_guest(f, e);
+                mark_away(l, e->off);
+                write_line(f, e->home, l);
+                return true;
+            }
+        }
+        if (k == n || fold_line_full(fold_field_line(f, cands[k].other)))
+            continue;
+        put_guest(f, &cands[k]);
+        drop_home(l, &cands[k]);
+        mark_away(l, cands[k].off);
+        fold_line_add(l, e->off / 32, e->code);
+        write_line(f, e->home, l);
+        return true;
+    }
+    return false;
+}
+
+/* Sends a guest of e's home line back to its own home if that has room again. */
+static bool send_guest_home(struct fold_field *f, struct fold_line *l, const struct entry *e)
+{
+    for (uint32_t g = 0; g < FOLD_PROBE_GROUPS; g++) {
+        for (uint32_t i = l->start[g]; i < l->start[g + 1]; i++) {
+            if ((l->slot[i] & FOLD_PROBE_HOME) != 0)
+                continue;
+            uint32_t home = home_line(f, e->home, fold_line_off(l, g, i));
+            if (fold_line_full(fold_field_line(f, home)))
+                continue;
+            struct fold_line h;
+            read_line(f, home, &h);
+            fold_line_add(&h, g, l->slot[i] | FOLD_PROBE_HOME);
+            write_line(f, home, &h);
+            fold_line_remove(l, i);
+            fold_line_add(l, e->off / 32, e->code);
+            write_line(f, e->home, l);
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t roll(struct fold_field *f, uint32_t n)
+{
+    f->dice = f->dice * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)f->dice * n >> 32);
+}
+
+/*
+ * Swaps: a random candidate leaves for its full other line, the entry *e takes its place, and an entry that is at home
+ * in the other line becomes the new *e. False if nobody there can be pushed.
+ */
+static bool push_on(struct fold_field *f, struct fold_line *l, struct entry *e, const struct entry *cands,
+                    uint32_t n)
+{
+    if (n == 0)
+        return false;
+    struct entry leaves = cands[roll(f, n)];
+    struct fold_line o;
+    read_line(f, leaves.other, &o);
+    uint32_t i = roll(f, FOLD_PROBE_SLOTS);
+    uint32_t tries = 0;
+    while ((o.slot[i] & FOLD_PROBE_HOME) == 0) {
+        i = (i + 1) % FOLD_PROBE_SLOTS;
+        if (++tries == FOLD_PROBE_SLOTS)
+            return false;
+    }
+    uint32_t g = 0;
+    while (i >= o.start[g + 1])
+        g++;
+    uint32_t x = fold_field_position(f, leaves.other, fold_line_off(&o, g, i), fold_line_low(&o, i));
+    fold_line_remove(&o, i);
+    fold_line_add(&o, leaves.off / 32, away_code(&leaves));
+    write_line(f, leaves.other, &o);
+    drop_home(l, &leaves);
+    mark_away(l, leaves.off);
+    fold_line_add(l, e->off / 32, e->code);
+    write_line(f, e->home, l);
+    *e = entry_of(f, x);
+    return true;
+}
+
+int fold_field_place(struct fold_field *f, uint32_t *x)
+{
+    struct entry e = entry_of(f, *x);
+    for (int pushes = 0; pushes < MAX_PUSHES; pushes++) {
+        struct fold_line l;
+        read_line(f, e.home, &l);
+        if (l.start[FOLD_PROBE_GROUPS] < FOLD_PROBE_SLOTS) {
+            fold_line_add(&l, e.off / 32, e.code);
+            write_line(f, e.home, &l);
+            return 0;
+        }
+        struct entry cands[FOLD_PROBE_SLOTS];
+        uint32_t n = candidates(f, e.home, &l, cands);
+        if (move_one_away(f, &l, &e, cands, n) || send_guest_home(f, &l, &e))
+            return 0;
+        if (!push_on(f, &l, &e, cands, n))
+            break;
+    }
+    *x = e.x;
+    return -ENOSPC;
+}
+
+void fold_field_remove(struct fold_field *f, uint32_t x)
+{
+    struct entry e = entry_of(f, x);
+    struct fold_line l;
+    uint32_t at = 0;
+    read_line(f, e.home, &l);
+    if (may_be_away(&l, &e)) {
+        struct fold_line o;
+        read_line(f, e.other, &o);
+        if (fold_line_count(&o, e.off / 32, away_code(&e), &at) > 0) {
+            fold_line_remove(&o, at);
+            write_line(f, e.other, &o);
+            return;
+        }
+    }
+    drop_home(&l, &e);
+    write_line(f, e.home, &l);
+}
+
+size_t fold_field_collect(const struct fold_field *f, uint32_t *out)
+{
+    size_t n = 0;
+    for (uint32_t line = 0; line < f->lines; line++) {
+        struct fold_line l;
+        read_line(f, line, &l);
+        for (uint32_t g = 0; g < FOLD_PROBE_GROUPS; g++) {
+            for (uint32_t i = l.start[g]; i < l.start[g + 1]; i++) {
+                uint32_t off = fold_line_off(&l, g, i);
+                bool home = (l.slot[i] & FOLD_PROBE_HOME) != 0;
+                out[n++] = fold_field_position(f, home ? line : home_line(f, line, off), off,
+                                               fold_line_low(&l, i));
+            }
+        }
+    }
+    return n;
+}
+
+/* Packs n <= FOLD_PROBE_SLOTS entries that are all at home in `line`. */
+static void build_line(struct fold_field *f, uint32_t line, const uint32_t *xs, uint32_t n)
+{
+    struct fold_line l = {0};
+    uint32_t off[FOLD_PROBE_SLOTS];
+    uint32_t at[FOLD_PROBE_GROUPS + 1] = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        (void)fold_probe_home(xs[i], f->lines, &off[i]);
+        at[off[i] / 32 + 1]++;
+    }
+    for (uint32_t g = 0; g < FOLD_PROBE_GROUPS; g++) {
+        at[g + 1] += at[g];
+        l.start[g + 1] = (uint8_t)at[g + 1];
+    }
+    for (uint32_t i = 0; i < n; i++)
+        l.slot[at[off[i] / 32]++] = (uint16_t)fold_probe_code(off[i], xs[i] & 0x3ff);
+    write_line(f, line, &l);
+}
+
+int fold_field_fill(struct fold_field *f, const uint32_t *xs, size_t n, uint32_t *scratch)
+{
+    uint32_t ends[FOLD_PROBE_MAX_LINES + 1] = {0};
+    uint32_t off;
+    for (size_t i = 0; i < n; i++)
+        ends[fold_probe_home(xs[i], f->lines, &off) + 1]++;
+    for (uint32_t line = 0; line < f->lines; line++)
+        ends[line + 1] += ends[line];
+    for (size_t i = 0; i < n; i++)
+        scratch[ends[fold_probe_home(xs[i], f->lines, &off)]++] = xs[i];
+    /* Now ends[line] is where the entries of `line` end and those of the next begin. */
+    for (uint32_t line = 0, from = 0; line < f->lines; from = ends[line++])
+        build_line(f, line, scratch + from, FOLD_MIN(ends[line] - from, FOLD_PROBE_SLOTS));
+    for (uint32_t line = 0, from = 0; line < f->lines; from = ends[line++]) {
+        for (uint32_t i = from + FOLD_PROBE_SLOTS; i < ends[line]; i++) {
+            uint32_t x = scratch[i];
+            if (fold_field_place(f, &x) < 0)
+                return -ENOSPC;
+        }
+    }
+    return 0;
+}
+
+bool fold_field_line_valid(const struct fold_field *f, uint32_t line)
+{
+    struct fold_line l;
+    read_line(f, line, &l);
+    if (!fold_line_valid(&l))
+        return false;
+    for (uint32_t g = 0; g < FOLD_PROBE_GROUPS; g++) {
+        for (uint32_t i = l.start[g]; i < l.start[g + 1]; i++) {
+            uint32_t off = fold_line_off(&l, g, i);
+            uint32_t home = (l.slot[i] & FOLD_PROBE_HOME) != 0 ? line : home_line(f, line, off);
+            uint32_t x = fold_field_position(f, home, off, fold_line_low(&l, i));
+            uint32_t again;
+            if (x >> 30 != 0 || fold_probe_home(x, f->lines, &again) != home || again != off)
+                return false;
+        }
+    }
+    return true;
+}
