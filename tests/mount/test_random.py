@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The randomised testers: difftest against the host's filesystem, fileops against memory, hammer against itself.
+
+FOLD_SEED and FOLD_OPS choose other sequences; FOLDFS_TEST_LONG=1 runs many.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.case import MountCase, program
+from lib.volume import LONG
+
+SEED = int(os.environ.get("FOLD_SEED", "0")) or (int(time.time()) if LONG else 20)
+OPS = int(os.environ.get("FOLD_OPS", "20000" if LONG else "6000"))
+ROUNDS = 20 if LONG else 3
+
+
+class Random(MountCase):
+    def drive(self, *args, action=None):
+        """Runs a tester whose hook is served by us; its output is shown where it fails."""
+        words = [str(a) for a in args]
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        hooks = self.vol.serve_hooks(process, action)
+        said = process.stdout.read().decode(errors="replace")
+        process.stdout.close()
+        self.assertEqual(process.returncode, 0, "%s\n%s" % (" ".join(words), said[-6000:]))
+        return hooks
+
+    def difftest(self, *more, seed, name):
+        reference = os.path.join(self.vol.base, "reference-" + name)
+        os.mkdir(reference)
+        os.mkdir(self.path(name))
+        hooks = self.drive(program("difftest"), self.path(name), reference, "--seed", seed, "--ops", OPS,
+                           "--hook", self.vol.hook(), "--hook-every", 1000, *more)
+        self.assertEqual(hooks, OPS // 1000)
+
+    def test_against_the_host(self):
+        for i in range(ROUNDS):
+            self.difftest(seed=SEED + i, name="d%d" % i)
+
+    def test_against_the_host_as_root(self):
+        self.difftest("--root-only", seed=SEED + 1000, name="root")
+
+    def test_one_file(self):
+        for i in range(ROUNDS):
+            self.drive(program("fileops"), self.path("file%d" % i), "--seed", SEED + i, "--ops", OPS, "--direct",
+                       "--hook", self.vol.hook(), "--hook-every", 1500)
+
+    def test_one_file_no_mmap(self):
+        self.drive(program("fileops"), self.path("file"), "--seed", SEED + 500, "--ops", OPS, "--no-mmap",
+                   "--max", 8 << 20, "--hook", self.vol.hook())
+
+    def test_append(self):
+        self.run_ok(program("hammer"), "append", self.mnt, 2000 if LONG else 400)
+
+    def test_coherence(self):
+        self.run_ok(program("hammer"), "coherence", self.mnt, 50000 if LONG else 3000)
+
+    def test_readdir(self):
+        self.run_ok(program("hammer"), "readdir", self.mnt, 2000 if LONG else 150)
+
+
+if __name__ == "__main__":
+    unittest.main()
