@@ -46,13 +46,14 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
                    const char *target)
 {
+    struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode = NULL;
     int rc = fold_create(req, parent, name, mode, rdev, target, &inode);
     if (rc < 0)
         fold_reply(req, rc);
     else
         fold_reply_entry(req, inode);
-    fold_itable_put(fold_req_session(req)->inodes, inode);
+    fold_itable_put(s->inodes, inode);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
