@@ -144,7 +144,7 @@ static void *signal_main(void *arg)
     }
 }
 
-static int start_signals(struct driver *d)
+static void block_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -154,7 +154,6 @@ static int start_signals(struct driver *d)
     sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    return 0;
 }
 
 static void raise_fd_limit(void)
@@ -195,9 +194,8 @@ int fold_driver_run(const char *store, const char *mountpoint, const struct fold
 {
     struct driver d = {.mountpoint = mountpoint};
     raise_fd_limit();
-    int rc = start_signals(&d); /* before any thread: all inherit the mask */
-    if (rc == 0)
-        rc = fold_session_open(store, opt, &d.session);
+    block_signals(); /* before any thread: all inherit the mask */
+    int rc = fold_session_open(store, opt, &d.session);
     if (rc != 0)
         return rc;
     rc = mount_and_serve(&d, store, ready_fd);

@@ -287,12 +287,20 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
     return rc;
 }
 
+/* Apart from its loop, because a guard may jump back into the function that set it. */
+static __attribute__((noinline)) int copy_guarded(void *dst, const void *src, size_t len)
+{
+    int rc;
+    FOLD_GUARDED(rc, memcpy(dst, src, len));
+    return rc;
+}
+
 int fold_read_copy(const struct fold_read *r, void *dst)
 {
     uint8_t *p = dst;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < r->count; i++) {
-        FOLD_GUARDED(rc, memcpy(p, r->iov[i].iov_base, r->iov[i].iov_len));
+        rc = copy_guarded(p, r->iov[i].iov_base, r->iov[i].iov_len);
         p += r->iov[i].iov_len;
     }
     return rc;

@@ -202,6 +202,8 @@ static int look_up(struct fold_dedup *d, struct batch *b)
         fps[n] = b->pieces[i].fp;
         who[n++] = (uint16_t)i;
     }
+    if (n == 0)
+        return 0;
     bool ready = atomic_load(&d->ready);
     if (ready) {
         fold_filter_probe(d->filter, fps, n, maybe);
