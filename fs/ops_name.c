@@ -47,7 +47,6 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
                    const char *target)
 {
     struct fold_session *s = fold_req_session(req);
-    struct fold_session *s = fold_req_session(req); /* the request is gone once it is answered */
     struct fold_inode *inode = NULL;
     int rc = fold_create(req, parent, name, mode, rdev, target, &inode);
     if (rc < 0)

@@ -2,7 +2,6 @@
 /*
  * Error texts and their errno classes, generated from err.def.
  */
-#define _GNU_SOURCE
 #include "meta/base/err.h"
 
 #include "meta/base/attr.h"

@@ -3,7 +3,6 @@
  * Ranked locks over pthreads. In checking builds a thread keeps the stack of what it holds and aborts when it
  * takes a lock whose rank is below the highest one held (equal ranks are allowed: callers order them).
  */
-#define _GNU_SOURCE
 #include "meta/base/lock.h"
 
 #include <assert.h>

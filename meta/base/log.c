@@ -2,7 +2,6 @@
 /*
  * The log: formats one line and hands it to stderr or syslog.
  */
-#define _GNU_SOURCE
 #include "meta/base/log.h"
 
 #include <errno.h>
