@@ -57,7 +57,7 @@ static int write_first_entries(struct fold_kv *kv)
     uint8_t seed[8];
     if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         return -EIO;
-    struct fold_counters sum = {.next_ino = FOLD_INO_ROOT + 1, .files = 1, .directories = 1};
+    struct fold_counters sum = {.next_ino = FOLD_INO_ROOT + 1, .directories = 1};
     uint8_t value[FOLD_COUNTERS_MAX];
     size_t len = fold_counters_encode(value, 0, &sum);
 

@@ -25,7 +25,7 @@ struct fold_catalog_options {
 /* Totals that change with commits; persisted in the same batch. */
 struct fold_counters {
     uint64_t next_ino;
-    uint64_t files;       /* regular files, directories, other inodes that have a name */
+    uint64_t files;       /* regular files; directories (the root included) and others follow */
     uint64_t directories;
     uint64_t others;
     uint64_t logical_bytes; /* sum of `mapped` over all files that have a name or are open */
