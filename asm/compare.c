@@ -42,16 +42,61 @@ static void prefetch(const struct fold_compare_pair *pair)
     }
 }
 
-void fold_compare_batch_c(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
+typedef size_t compare_fn(const void *a, const void *b, size_t len);
+
+/* Inlined into each version, so that the call is direct. */
+static inline __attribute__((always_inline)) void batch(compare_fn *compare,
+                                                        const struct fold_compare_pair *pairs,
+                                                        size_t n, uint64_t *same)
 {
     memset(same, 0, (n + 63) / 64 * sizeof *same);
     for (size_t i = 0; i < n; i++) {
         if (i + 1 < n)
             prefetch(&pairs[i + 1]);
-        bool equal = fold_compare_c(pairs[i].a, pairs[i].b, pairs[i].len) == pairs[i].len;
+        bool equal = compare(pairs[i].a, pairs[i].b, pairs[i].len) == pairs[i].len;
         same[i / 64] |= (uint64_t)equal << (i % 64);
     }
 }
+
+void fold_compare_batch_c(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
+{
+    batch(fold_compare_c, pairs, n, same);
+}
+
+#if FOLD_ASM
+
+compare_fn fold_compare_sse42;
+compare_fn fold_compare_avx2;
+compare_fn fold_compare_avx512;
+
+static void batch_sse42(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
+{
+    batch(fold_compare_sse42, pairs, n, same);
+}
+
+static void batch_avx2(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
+{
+    batch(fold_compare_avx2, pairs, n, same);
+}
+
+static void batch_avx512(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
+{
+    batch(fold_compare_avx512, pairs, n, same);
+}
+
+void fold_compare_select(unsigned flags, struct fold_kernels *out)
+{
+    compare_fn *const compare[FOLD_LEVELS] = {fold_compare_c, fold_compare_sse42, fold_compare_avx2,
+                                              fold_compare_avx512};
+    void (*const batches[FOLD_LEVELS])(const struct fold_compare_pair *, size_t, uint64_t *) = {
+        fold_compare_batch_c, batch_sse42, batch_avx2, batch_avx512};
+    enum fold_level level = fold_cpu_level(flags);
+    out->compare = compare[level];
+    out->compare_batch = batches[level];
+    out->chosen[FOLD_KERNEL_COMPARE] = level;
+}
+
+#else
 
 void fold_compare_select(unsigned flags, struct fold_kernels *out)
 {
@@ -59,3 +104,5 @@ void fold_compare_select(unsigned flags, struct fold_kernels *out)
     out->compare = fold_compare_c;
     out->compare_batch = fold_compare_batch_c;
 }
+
+#endif
