@@ -146,17 +146,20 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     }
 }
 
-static void prefetch_for(struct fold_session *s, struct fold_handle *h, uint64_t off, uint64_t end)
+/* What a sequential reader should have prefetched now: false if nothing. */
+static bool prefetch_range(struct fold_handle *h, uint64_t off, uint64_t end, uint64_t *from, uint64_t *len)
 {
     uint64_t expected = atomic_exchange_explicit(&h->next_read, end, memory_order_relaxed);
     if (off + PREFETCH_BYTES < expected || off > expected + PREFETCH_BYTES / 4)
-        return; /* not sequential */
+        return false; /* not sequential */
     uint64_t done = atomic_load_explicit(&h->prefetched, memory_order_relaxed);
-    if (done > end + PREFETCH_BYTES / 2 && done <= end + 2 * (uint64_t)PREFETCH_BYTES)
-        return;
-    uint64_t from = done > end && done <= end + 2 * (uint64_t)PREFETCH_BYTES ? done : end;
+    bool ahead = done > end && done <= end + 2 * (uint64_t)PREFETCH_BYTES;
+    if (ahead && done > end + PREFETCH_BYTES / 2)
+        return false;
     atomic_store_explicit(&h->prefetched, end + PREFETCH_BYTES, memory_order_relaxed);
-    fold_read_prefetch(s, h->inode, from, end + PREFETCH_BYTES - from);
+    *from = ahead ? done : end;
+    *len = end + PREFETCH_BYTES - *from;
+    return true;
 }
 
 static void reply_copied(fuse_req_t req, const struct fold_read *r)
@@ -175,18 +178,26 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     (void)ino;
     struct fold_session *s = fold_req_session(req);
     struct fold_handle *h = handle_of(fi);
+    struct fold_inode *inode = h->inode;
     struct fold_read r = {0};
-    int rc = fold_read_collect(s, h->inode, (uint64_t)off, size, &r);
+    int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
+    fold_inode_touch_atime(s, inode);
+    uint64_t from = 0, len = 0;
+    bool prefetch = rc == 0 && r.last.kind == FOLD_EXTENT_DATA &&
+                    prefetch_range(h, (uint64_t)off, (uint64_t)off + size, &from, &len);
+    if (prefetch)
+        fold_itable_ref(s->inodes, inode); /* the handle may be gone after the reply */
     if (rc != 0)
         fold_reply(req, rc);
     else if (r.count <= MOST_PIECES)
         fuse_reply_iov(req, r.iov, (int)r.count);
     else
         reply_copied(req, &r);
-    fold_inode_touch_atime(s, h->inode);
-    if (rc == 0 && r.last.kind == FOLD_EXTENT_DATA)
-        prefetch_for(s, h, (uint64_t)off, (uint64_t)off + size);
     fold_read_fini(s, &r);
+    if (prefetch) {
+        fold_read_prefetch(s, inode, from, len);
+        fold_itable_put(s->inodes, inode);
+    }
 }
 
 static void sync_write_task(void *arg)
