@@ -100,8 +100,10 @@ static int write_all(int fd, const struct fold_regions *s, const struct fold_fil
     put_header(buf, s, head);
     int rc = fold_io_pwrite(fd, buf, HEADER_BYTES, 0);
     uint64_t off = HEADER_BYTES;
-    for (size_t r = 0; r < s->count && rc == 0; r++) {
-        size_t len = put_region(buf, &s->regions[r]);
+    uint64_t dir = 0;
+    const struct fold_region *g;
+    while (rc == 0 && (g = fold_regions_next(s, &dir)) != NULL) {
+        size_t len = put_region(buf, g);
         rc = fold_io_pwrite(fd, buf, len, off);
         off += len;
     }

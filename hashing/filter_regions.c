@@ -456,6 +456,16 @@ bool fold_regions_remove(struct fold_regions *s, uint64_t key)
     return false;
 }
 
+const struct fold_region *fold_regions_next(const struct fold_regions *s, uint64_t *dir)
+{
+    const struct fold_probe_table *t = &s->view->table;
+    if (*dir >= (uint64_t)t->roots << t->dir_bits)
+        return NULL;
+    const struct fold_region *g = &s->regions[(t->dir[*dir] >> 24) / FOLD_PROBE_MAX_FRAMES];
+    *dir += 1ull << (t->dir_bits - g->range.depth);
+    return g;
+}
+
 uint64_t fold_regions_bytes(const struct fold_regions *s)
 {
     return fold_frame_pool_used(&s->pool) * FOLD_FRAME_BYTES + s->capacity * sizeof *s->regions +

@@ -68,6 +68,9 @@ int fold_regions_insert(struct fold_regions *s, uint64_t key) FOLD_MUST;
 /* Removes one occurrence. False if none was found. */
 bool fold_regions_remove(struct fold_regions *s, uint64_t key);
 
+/* The region at place *dir of the directory, 0 for the first; moves *dir on to the next region. NULL after the last. */
+const struct fold_region *fold_regions_next(const struct fold_regions *s, uint64_t *dir);
+
 /* Memory in use: frames and tables. */
 uint64_t fold_regions_bytes(const struct fold_regions *s);
 

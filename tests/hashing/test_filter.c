@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The filter against a model: a multiset of keys in plain memory. What the model holds must never be missed, through
+ * insertions, deletions, growth, divisions, many copies, saving and loading.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "hashing/filter.h"
+#include "meta/base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+
+#define BATCH 1024
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 31) * 0x7fb5d329728ea185ull;
+    x = (x ^ x >> 27) * 0x81dadef4bc2dd44dull;
+    return x ^ x >> 33;
+}
+
+/* The fingerprint of key number i. */
+static struct fold_fp fp_of(uint64_t i)
+{
+    return (struct fold_fp){{mix(i), mix(i ^ 1ull << 63), 0, 0}};
+}
+
+static struct fold_filter *filter_of(uint64_t keys)
+{
+    struct fold_filter *f = NULL;
+    assert_int_equal(fold_filter_create_exact(keys, &f), 0);
+    return f;
+}
+
+static void insert_range(struct fold_filter *f, uint64_t from, uint64_t to)
+{
+    struct fold_fp fps[BATCH];
+    for (uint64_t i = from; i < to; i += BATCH) {
+        size_t n = FOLD_MIN(to - i, BATCH);
+        for (size_t k = 0; k < n; k++)
+            fps[k] = fp_of(i + k);
+        assert_int_equal(fold_filter_insert_batch(f, fps, n), 0);
+    }
+}
+
+/* How many of the keys are answered with "maybe". */
+static uint64_t count_maybe(const struct fold_filter *f, uint64_t from, uint64_t to)
+{
+    struct fold_fp fps[BATCH];
+    uint64_t maybe[BATCH / 64];
+    uint64_t count = 0;
+    for (uint64_t i = from; i < to; i += BATCH) {
+        size_t n = FOLD_MIN(to - i, BATCH);
+        for (size_t k = 0; k < n; k++)
+            fps[k] = fp_of(i + k);
+        memset(maybe, 0xa5, sizeof maybe);
+        fold_filter_probe(f, fps, n, maybe);
+        for (size_t w = 0; w < (n + 63) / 64; w++)
+            count += (uint64_t)__builtin_popcountll(maybe[w]);
+    }
+    return count;
+}
+
+static bool is_maybe(const struct fold_filter *f, uint64_t i)
+{
+    return count_maybe(f, i, i + 1) == 1;
+}
+
+static struct fold_filter_info info_of(const struct fold_filter *f)
+{
+    struct fold_filter_info info;
+    fold_filter_info(f, &info);
+    return info;
+}
+
+static void empty_says_no(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    assert_int_equal(count_maybe(f, 0, 10000), 0);
+    assert_false(fold_filter_delete(f, &(struct fold_fp){{1, 2, 3, 4}}));
+    assert_int_equal(info_of(f).keys, 0);
+    fold_filter_destroy(f);
+    fold_filter_destroy(NULL);
+}
+
+/* A filter made for its keys: all found, few others, 18 bits each, 95 % full. */
+static void sized_filter_keeps_its_promises(void **state)
+{
+    (void)state;
+    const uint64_t keys = 2000000;
+    struct fold_filter *f = filter_of(keys);
+    insert_range(f, 0, keys);
+    assert_int_equal(count_maybe(f, 0, keys), keys);
+    const uint64_t strangers = 4000000;
+    uint64_t wrong = count_maybe(f, 1ull << 40, (1ull << 40) + strangers);
+    assert_true(wrong < strangers / 5000); /* 0.02 % */
+    assert_true(wrong > strangers / 50000);
+    struct fold_filter_info info = info_of(f);
+    assert_int_equal(info.keys, keys);
+    assert_int_equal(info.doublings, 0);
+    assert_false(info.blind);
+    assert_true(info.bytes * 8 < keys * 182 / 10);
+    assert_true(keys * 100 >= info.slots * 94);
+    fold_filter_destroy(f);
+}
+
+/* From the smallest filter through several divisions; bits per key must stay where they are all the way. */
+static void growth_loses_nothing(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    uint64_t done = 0;
+    for (uint64_t keys = 150000; keys <= 2400000; keys += keys / 4) {
+        insert_range(f, done, keys);
+        done = keys;
+        struct fold_filter_info info = info_of(f);
+        assert_int_equal(info.keys, keys);
+        if (keys > 300000)
+            assert_true(info.bytes * 8 < keys * 1875 / 100);
+    }
+    assert_int_equal(count_maybe(f, 0, done), done);
+    struct fold_filter_info info = info_of(f);
+    assert_in_range(info.doublings, 3, 4);
+    uint64_t wrong = count_maybe(f, 1ull << 40, (1ull << 40) + 1000000);
+    assert_true(wrong < 3000);
+    fold_filter_destroy(f);
+}
+
+/* Random insertions and deletions against counts of each key; the set breathes so that regions divide and tidy up. */
+static void random_model(void **state)
+{
+    (void)state;
+    uint64_t seed = (uint64_t)time(NULL);
+    print_message("seed %llu\n", (unsigned long long)seed);
+    const uint64_t universe = 700000;
+    uint8_t *model = calloc(universe, 1);
+    assert_non_null(model);
+    struct fold_filter *f = filter_of(0);
+    uint64_t rnd = seed;
+    uint64_t live = 0;
+    for (int phase = 0; phase < 6; phase++) {
+        unsigned inserts = phase % 2 == 0 ? 80 : 30; /* per cent */
+        for (int step = 0; step < 450000; step++) {
+            rnd = rnd * 6364136223846793005ull + 1442695040888963407ull;
+            uint64_t i = (rnd >> 32) * universe >> 32;
+            struct fold_fp fp = fp_of(i + seed);
+            if ((rnd >> 10) % 100 < inserts) {
+                /* Mostly single keys, some twice or three times. */
+                if (model[i] >= 1 + i % 3)
+                    continue;
+                assert_int_equal(fold_filter_insert(f, &fp), 0);
+                model[i]++;
+                live++;
+            } else if (model[i] > 0) {
+                assert_true(fold_filter_delete(f, &fp));
+                model[i]--;
+                live--;
+            }
+        }
+        for (uint64_t i = 0; i < universe; i++)
+            if (model[i] > 0)
+                assert_true(is_maybe(f, i + seed));
+        struct fold_filter_info info = info_of(f);
+        assert_int_equal(info.keys, live);
+        assert_false(info.blind);
+    }
+    for (uint64_t i = 0; i < universe; i++) {
+        struct fold_fp fp = fp_of(i + seed);
+        for (; model[i] > 0; model[i]--)
+            assert_true(fold_filter_delete(f, &fp));
+    }
+    assert_int_equal(info_of(f).keys, 0);
+    /* Nothing but what stands for good, four entries alike by chance, may be left. */
+    uint64_t left = count_maybe(f, seed, seed + universe);
+    print_message("left %llu\n", (unsigned long long)left);
+    assert_true(left < universe / 2000);
+    fold_filter_destroy(f);
+    free(model);
+}
+
+/* Three copies are counted; from the fourth on the key stays whatever is deleted. */
+static void copies_are_counted_to_three(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    struct fold_fp fp = fp_of(7);
+    for (int copies = 1; copies <= 3; copies++) {
+        for (int i = 0; i < copies; i++)
+            assert_int_equal(fold_filter_insert(f, &fp), 0);
+        for (int i = 0; i < copies; i++) {
+            assert_true(is_maybe(f, 7));
+            assert_true(fold_filter_delete(f, &fp));
+        }
+        assert_false(is_maybe(f, 7));
+        assert_false(fold_filter_delete(f, &fp));
+    }
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(fold_filter_insert(f, &fp), 0);
+    assert_int_equal(info_of(f).keys, 1000);
+    for (int i = 0; i < 999; i++)
+        assert_true(fold_filter_delete(f, &fp));
+    assert_true(is_maybe(f, 7));
+    /* Thousands of hot keys with hundreds of copies do not crowd anyone out. */
+    for (int round = 0; round < 50; round++)
+        insert_range(f, 1000, 5000);
+    insert_range(f, 10000, 160000);
+    assert_int_equal(count_maybe(f, 1000, 5000), 4000);
+    assert_int_equal(count_maybe(f, 10000, 160000), 150000);
+    assert_false(info_of(f).blind);
+    fold_filter_destroy(f);
+}
+
+/* Copies that were added at different ages of the filter are deleted one by one. */
+static void copies_of_different_ages(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    const uint64_t keys = 20000;
+    insert_range(f, 0, keys);
+    insert_range(f, 1ull << 50, (1ull << 50) + 400000);
+    insert_range(f, 0, keys);
+    insert_range(f, 1ull << 51, (1ull << 51) + 800000);
+    insert_range(f, 0, keys);
+    assert_true(info_of(f).doublings >= 2);
+    for (int copies = 3; copies > 0; copies--) {
+        assert_int_equal(count_maybe(f, 0, keys), keys);
+        for (uint64_t i = 0; i < keys; i++) {
+            struct fold_fp fp = fp_of(i);
+            assert_true(fold_filter_delete(f, &fp));
+        }
+        assert_int_equal(count_maybe(f, 1ull << 50, (1ull << 50) + 400000), 400000);
+        assert_int_equal(count_maybe(f, 1ull << 51, (1ull << 51) + 800000), 800000);
+    }
+    assert_true(count_maybe(f, 0, keys) < keys / 200);
+    fold_filter_destroy(f);
+}
+
+static int temp_dir(char path[32])
+{
+    (void)snprintf(path, 32, "/tmp/fold-filter-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    int fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void save_and_load(void **state)
+{
+    (void)state;
+    char path[32];
+    int dir = temp_dir(path);
+    struct fold_filter *f = NULL;
+    assert_int_equal(fold_filter_load(dir, "filter", 5, &f), -ENOENT);
+    f = filter_of(0);
+    insert_range(f, 0, 900000);
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct fold_fp fp = fp_of(i);
+        assert_true(fold_filter_delete(f, &fp));
+    }
+    assert_int_equal(fold_filter_save(f, dir, "filter", 5), 0);
+    struct fold_filter *g = NULL;
+    assert_int_equal(fold_filter_load(dir, "filter", 6, &g), -ESTALE);
+    assert_int_equal(fold_filter_load(dir, "filter", 5, &g), 0);
+    struct fold_filter_info a = info_of(f);
+    struct fold_filter_info b = info_of(g);
+    assert_int_equal(a.keys, b.keys);
+    assert_int_equal(a.slots, b.slots);
+    assert_int_equal(a.doublings, b.doublings);
+    assert_int_equal(count_maybe(g, 1000, 900000), 899000);
+    assert_int_equal(count_maybe(f, 1ull << 40, (1ull << 40) + 500000),
+                     count_maybe(g, 1ull << 40, (1ull << 40) + 500000));
+    /* The loaded one goes on growing. */
+    insert_range(g, 900000, 1500000);
+    assert_int_equal(count_maybe(g, 1000, 1500000), 1499000);
+    assert_int_equal(unlinkat(dir, "filter", 0), 0);
+    assert_int_equal(close(dir), 0);
+    assert_int_equal(rmdir(path), 0);
+    fold_filter_destroy(f);
+    fold_filter_destroy(g);
+}
+
+/* A small filter makes a small file, although it has room for millions. */
+static void small_filter_small_file(void **state)
+{
+    (void)state;
+    char path[32];
+    int dir = temp_dir(path);
+    struct fold_filter *f = NULL;
+    assert_int_equal(fold_filter_create(0, &f), 0);
+    insert_range(f, 0, 1000);
+    assert_int_equal(fold_filter_save(f, dir, "filter", 1), 0);
+    struct stat st;
+    assert_int_equal(fstatat(dir, "filter", &st, 0), 0);
+    assert_true(st.st_size < 16384);
+    assert_int_equal(unlinkat(dir, "filter", 0), 0);
+    assert_int_equal(close(dir), 0);
+    assert_int_equal(rmdir(path), 0);
+    fold_filter_destroy(f);
+}
+
+/* Any flipped byte and any cut is noticed. */
+static void damaged_file_is_refused(void **state)
+{
+    (void)state;
+    char path[32];
+    int dir = temp_dir(path);
+    struct fold_filter *f = filter_of(0);
+    insert_range(f, 0, 3000);
+    assert_int_equal(fold_filter_save(f, dir, "filter", 9), 0);
+    void *data = NULL;
+    size_t len = 0;
+    assert_int_equal(fold_io_slurp(dir, "filter", 1 << 20, &data, &len), 0);
+    uint8_t *bytes = data;
+    uint64_t rnd = 1;
+    for (int i = 0; i < 400; i++) {
+        rnd = rnd * 6364136223846793005ull + 1442695040888963407ull;
+        size_t at = i < 100 ? (size_t)i : (size_t)((rnd >> 32) * len >> 32);
+        bytes[at] ^= (uint8_t)(1u << (rnd >> 20 & 7));
+        assert_int_equal(fold_io_replace(dir, "filter", bytes, len, 0600), 0);
+        bytes[at] ^= (uint8_t)(1u << (rnd >> 20 & 7));
+        struct fold_filter *g = NULL;
+        assert_int_equal(fold_filter_load(dir, "filter", 9, &g), -EBADMSG);
+        assert_null(g);
+        size_t cut = (size_t)((rnd >> 32) * len >> 32);
+        assert_int_equal(fold_io_replace(dir, "filter", bytes, cut, 0600), 0);
+        assert_int_equal(fold_filter_load(dir, "filter", 9, &g), -EBADMSG);
+    }
+    free(data);
+    assert_int_equal(unlinkat(dir, "filter", 0), 0);
+    assert_int_equal(close(dir), 0);
+    assert_int_equal(rmdir(path), 0);
+    fold_filter_destroy(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(empty_says_no),
+        cmocka_unit_test(sized_filter_keeps_its_promises),
+        cmocka_unit_test(growth_loses_nothing),
+        cmocka_unit_test(random_model),
+        cmocka_unit_test(copies_are_counted_to_three),
+        cmocka_unit_test(copies_of_different_ages),
+        cmocka_unit_test(save_and_load),
+        cmocka_unit_test(small_filter_small_file),
+        cmocka_unit_test(damaged_file_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
