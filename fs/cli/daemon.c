@@ -27,6 +27,7 @@ static void detach(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     fold_log_to_syslog();
+    fold_log_set_level(FOLD_LOG_INFO);
     for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
         dup2(null, fd);
     if (null > STDERR_FILENO)
@@ -76,6 +77,8 @@ static _Noreturn void daemon_main(fold_daemon_fn fn, void *arg, int tell_fd)
         fprintf(stderr, "foldfs: cannot set up the daemon: %s\n", strerror(errno));
         _exit(FOLD_EXIT_SYSTEM);
     }
+    /* The terminal hears of trouble only; what is worth a note goes to syslog later. */
+    fold_log_set_level(FOLD_LOG_WARN);
     int code = fn(arg, ready[1]);
     if (write(d.over_fd, &one, sizeof one) == (ssize_t)sizeof one)
         pthread_join(thread, NULL);
