@@ -80,6 +80,9 @@ static int continued_chunk(struct fold_session *s, struct fold_inode *inode, uin
     fold_cached_put(&page->cached);
     if (e.kind != FOLD_EXTENT_DATA || (e.flags & FOLD_EXTENT_TAIL) == 0 || e.skip != 0 || e.off + e.len != off)
         return 0;
+    /* Newer bytes of the same window must not be covered by the old ones. */
+    if (w->count > 0 && w->slices[w->count - 1].off + w->slices[w->count - 1].len > e.off)
+        return 0;
     struct fold_buf **heads = grow(w->heads, &w->head_cap, w->head_count + 1, sizeof *heads);
     if (heads == NULL)
         return -ENOMEM;
