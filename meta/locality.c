@@ -2,8 +2,8 @@
 /*
  * Lists are arrays of (fingerprint, offset), one per slot. One set-associative hash over all slots finds a candidate in a
  * single cache line: eight cells of (tag, slot, position), each a word. Cells are never cleaned: a cell is believed only
- * after the list it points to shows the full fingerprint, so a list can be dropped by freeing it. A full line loses its
- * oldest-looking cell; that entry is then found through the index.
+ * after the list it points to shows the full fingerprint, so a list can be dropped by freeing it. A full line loses the
+ * cell of the least recently hit list; that entry is then found through the index.
  * One read-write lock: lookups of a batch share it, loading a list takes it for the time of filling cells.
  */
 #include "meta/locality.h"
@@ -191,23 +191,42 @@ static struct list *make_room(struct fold_locality *l, uint32_t seg, uint64_t by
     }
 }
 
-/* True if the cell leads nowhere any more. */
-static bool cell_stale(const struct fold_locality *l, uint64_t cell)
+/* True if the cell of `line` still leads to an entry that belongs there. */
+static bool cell_true(const struct fold_locality *l, const uint64_t *line, uint64_t cell)
 {
     uint32_t slot = slot_of(cell);
-    return cell == 0 || slot >= l->slots || (uint32_t)cell >= l->list[slot].count;
+    uint32_t pos = (uint32_t)cell;
+    if (cell == 0 || slot >= l->slots || pos >= l->list[slot].count)
+        return false;
+    const struct item *item = &l->list[slot].items[pos];
+    return line_of(l, item->w[0]) == line && cell_of(item->w[1], slot, pos) == cell;
+}
+
+/* The cell to overwrite: an empty or outdated one, else that of the least recently hit list. */
+static unsigned victim(const struct fold_locality *l, const uint64_t *line)
+{
+    uint64_t oldest = UINT64_MAX;
+    unsigned choice = 0;
+    for (unsigned i = 0; i < CELLS; i++)
+        if (line[i] == 0)
+            return i;
+    for (unsigned i = 0; i < CELLS; i++) {
+        if (!cell_true(l, line, line[i]))
+            return i;
+        uint64_t used = atomic_load_explicit(&l->list[slot_of(line[i])].used, memory_order_relaxed);
+        if (used < oldest) {
+            oldest = used;
+            choice = i;
+        }
+    }
+    return choice;
 }
 
 static void enter(struct fold_locality *l, uint32_t slot, uint32_t pos)
 {
     const struct item *item = &l->list[slot].items[pos];
     uint64_t *line = line_of(l, item->w[0]);
-    unsigned i = 0;
-    while (i < CELLS && !cell_stale(l, line[i]))
-        i++;
-    if (i == CELLS)
-        i = pos % CELLS;
-    line[i] = cell_of(item->w[1], slot, pos);
+    line[victim(l, line)] = cell_of(item->w[1], slot, pos);
 }
 
 void fold_locality_load(struct fold_locality *l, uint32_t seg, const struct fold_seg_entry *entries,
