@@ -11,7 +11,7 @@ import tree
 
 FOLDFS = os.environ.get("FOLDFS", os.path.join(tree.TOP, "build/release/foldfs"))
 FOLDERS = "asm|meta|hashing|chunker|fs|tests|bench|docs|scripts|\\.ci"
-PATH = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./*{{}},-]*[\w*}}/])")
+PATH = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./*{{}},-]*[\w*}}/])(?![\w<])")
 SUFFIXES = ("", ".c", ".h", ".md", ".py", ".asm")
 PAGES = {"mkfs": "mkfs.foldfs.8", "mount": "mount.foldfs.8"}
 
