@@ -11,6 +11,7 @@
 #include "fs/driver.h"
 #include "fs/options.h"
 #include "meta/base/err.h"
+#include "meta/base/log.h"
 #include "meta/volume.h"
 
 #include <fcntl.h>
@@ -153,6 +154,8 @@ static int check_fuse(const struct mounting *m)
 static int serve(void *arg, int ready_fd)
 {
     const struct mounting *m = arg;
+    if (m->opt.debug)
+        fold_log_set_level(FOLD_LOG_DEBUG);
     int rc = fold_driver_run(m->store, m->point, &m->opt, ready_fd);
     if (rc == 0)
         return FOLD_EXIT_OK;
