@@ -6,12 +6,9 @@
  */
 #include "meta/base/guard.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 __thread sigjmp_buf *fold_guard_jump;
-
-static pthread_once_t installed = PTHREAD_ONCE_INIT;
 
 static void on_bus_error(int sig, siginfo_t *info FOLD_UNUSED, void *context FOLD_UNUSED)
 {
@@ -25,14 +22,9 @@ static void on_bus_error(int sig, siginfo_t *info FOLD_UNUSED, void *context FOL
     (void)sigaction(sig, &act, NULL);
 }
 
-static void install(void)
+void fold_guard_install(void)
 {
     struct sigaction act = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigemptyset(&act.sa_mask);
     (void)sigaction(SIGBUS, &act, NULL);
-}
-
-void fold_guard_install(void)
-{
-    (void)pthread_once(&installed, install);
 }

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <setjmp.h>
 
-/* Installs the process-wide SIGBUS handler once; faults outside a guard keep their default action. */
+/* Installs the process-wide SIGBUS handler; faults outside a guard keep their default action. Any number of times. */
 void fold_guard_install(void);
 
 /* Where a fault on this thread jumps to; NULL outside a guard. Only for the macro below. */
