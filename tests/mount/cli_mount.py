@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The verbs on a real, daemonised mount: what users and mount(8) do, and everything that can go wrong."""
 
+import glob
 import json
 import os
 import re
@@ -13,6 +14,8 @@ import unittest
 
 from lib.volume import FOLDFS, scratch_root
 
+SANITIZERS = {name: os.environ[name] + ":" if os.environ.get(name) else ""
+              for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")}
 OK, USAGE, SYSTEM, STORE, BUSY, MOUNT = 0, 1, 2, 3, 4, 32
 
 
@@ -55,6 +58,9 @@ class CliCase(unittest.TestCase):
         self.base = tempfile.mkdtemp(prefix="foldfs-cli-", dir=scratch_root())
         self.addCleanup(self.clean)
         os.chmod(self.base, 0o755)
+        # A detached daemon has no stderr for a sanitizer to write to.
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+            os.environ[name] = SANITIZERS[name] + f"log_path={self.base}/sanitizer"
         self.store = os.path.join(self.base, "store")
         self.mnt = os.path.join(self.base, "mnt")
         os.mkdir(self.mnt)
@@ -75,7 +81,12 @@ class CliCase(unittest.TestCase):
                 time.sleep(0.1)
             else:
                 os.kill(pid, signal.SIGKILL)
+        said = ""
+        for path in glob.glob(self.base + "/sanitizer*"):
+            with open(path, encoding="utf-8", errors="replace") as text:
+                said += text.read()
         shutil.rmtree(self.base, ignore_errors=True)
+        self.assertEqual(said, "")
 
     def good(self, *args, **kwargs):
         """A command that must succeed without a word on stderr; its output."""
