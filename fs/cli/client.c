@@ -54,7 +54,7 @@ static int attach(struct fold_target *t)
 static int find_store(const char *operand, struct fold_target *t)
 {
     struct fold_volume_params params;
-    struct fold_mount mount = {NULL, NULL};
+    struct fold_mount mount = {.point = NULL};
     t->store = realpath(operand, NULL);
     if (t->store == NULL)
         return -errno;
@@ -72,7 +72,7 @@ static int find_store(const char *operand, struct fold_target *t)
 int fold_target_find(const char *operand, struct fold_target *out, char *why, size_t why_size)
 {
     struct fold_target t = {.fd = -1};
-    struct fold_mount mount = {NULL, NULL};
+    struct fold_mount mount = {.point = NULL};
     int rc = fold_mounts_at(operand, &mount);
     if (rc == 0) {
         t.store = mount.store;

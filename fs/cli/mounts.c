@@ -13,7 +13,7 @@ void fold_mount_free(struct fold_mount *m)
 {
     free(m->point);
     free(m->store);
-    *m = (struct fold_mount){NULL, NULL};
+    *m = (struct fold_mount){.point = NULL};
 }
 
 static bool octal(char c)
@@ -40,7 +40,7 @@ void fold_mounts_unescape(char *text)
  * the parts (in the line, unescaped) if it is a whole foldfs mount, not a bind mount of a part of
  * one.
  */
-static bool split(char *line, char **point, char **source)
+static bool split(char *line, char **point, char **source, bool *read_only)
 {
     char *field[6];
     for (unsigned i = 0; i < 6; i++) {
@@ -53,11 +53,13 @@ static bool split(char *line, char **point, char **source)
         word = strsep(&line, " \n");
     char *type = strsep(&line, " \n");
     *source = strsep(&line, " \n");
-    if (word == NULL || type == NULL || *source == NULL)
+    const char *options = strsep(&line, " \n");
+    if (word == NULL || type == NULL || *source == NULL || options == NULL)
         return false;
     if (strcmp(type, mount_type) != 0 || strcmp(field[3], "/") != 0)
         return false;
     *point = field[4];
+    *read_only = strncmp(options, "ro", 2) == 0 && (options[2] == ',' || options[2] == '\0');
     fold_mounts_unescape(*point);
     fold_mounts_unescape(*source);
     return true;
@@ -76,9 +78,11 @@ static int search(const char *want, bool by_store, struct fold_mount *out)
     while (getline(&line, &size, in) > 0) {
         char *point;
         char *source;
-        if (!split(line, &point, &source) || strcmp(by_store ? source : point, want) != 0)
+        bool read_only;
+        if (!split(line, &point, &source, &read_only) ||
+            strcmp(by_store ? source : point, want) != 0)
             continue;
-        struct fold_mount found = {strdup(point), strdup(source)};
+        struct fold_mount found = {strdup(point), strdup(source), read_only};
         if (found.point == NULL || found.store == NULL) {
             fold_mount_free(&found);
             rc = -ENOMEM;

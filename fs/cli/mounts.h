@@ -14,6 +14,7 @@
 struct fold_mount {
     char *point; /* absolute path */
     char *store; /* absolute path of the store, as the daemon gave it */
+    bool read_only;
 };
 
 void fold_mount_free(struct fold_mount *m);

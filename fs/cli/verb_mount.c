@@ -90,7 +90,7 @@ static int check_store(struct mounting *m, const char *path)
 static int check_point(struct mounting *m, const char *path)
 {
     struct stat st;
-    struct fold_mount there = {NULL, NULL};
+    struct fold_mount there = {.point = NULL};
     if (fold_mounts_at(path, &there) == 0) {
         fold_cli_fail(
             m->verb, 0,

@@ -19,6 +19,7 @@
 
 #define PROBE_WAIT_S   10
 #define DEFAULT_WAIT_S 300
+#define READER_WAIT_S  5
 
 enum { TIMEOUT = 256 };
 
@@ -116,26 +117,29 @@ static int sync_first(struct unmounting *u)
     return 0;
 }
 
-/* True if the store is no longer held by a writer. */
-static bool released(const char *store)
+/* True if the store is held by no writer, or by nobody at all. */
+static bool released(const char *store, bool by_all)
 {
     FOLD_AUTO(free) char *path = NULL;
     if (asprintf(&path, "%s/lock", store) < 0)
         return true;
     FOLD_AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    return fd < 0 || flock(fd, (by_all ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
+/* A daemon that only reads has nothing to write back, and others may read as well: it is given a
+ * moment to leave. */
 static int wait_closed(struct unmounting *u)
 {
+    const struct timespec pause = {.tv_nsec = 20000000};
+    unsigned timeout_s = u->mount.read_only ? FOLD_MIN(READER_WAIT_S, u->timeout_s) : u->timeout_s;
     if (u->pidfd >= 0)
-        return fold_patient_exit(u->pidfd, u->timeout_s, tick, u);
-    const struct timespec pause = {.tv_nsec = 100000000};
-    for (unsigned tenths = 0; !released(u->mount.store); tenths++) {
-        if (tenths / 10 >= u->timeout_s)
-            return -ETIMEDOUT;
-        if (tenths % 10 == 9)
-            tick(u, (tenths + 1) / 10);
+        return fold_patient_exit(u->pidfd, timeout_s, tick, u);
+    for (unsigned turns = 0; !released(u->mount.store, u->mount.read_only); turns++) {
+        if (turns / 50 >= timeout_s)
+            return u->mount.read_only ? 0 : -ETIMEDOUT;
+        if (turns % 50 == 49)
+            tick(u, (turns + 1) / 50);
         nanosleep(&pause, NULL);
     }
     return 0;

@@ -231,7 +231,17 @@ class MountOptions(CliCase):
         stats = json.loads(self.good("stats", "--json", self.mnt))
         self.assertEqual(stats["files"], 1)
         self.good("umount", self.mnt)
+        self.assertEqual(daemon_of(self.store), 0)
         self.assertEqual(image(), before)
+        point = os.path.join(self.base, "point")
+        os.mkdir(point)
+        self.mount("-o", "ro")
+        self.good("mount", "-o", "ro", self.store, point)
+        self.assertEqual(os.listdir(point), ["x"])
+        self.bad(MOUNT, "busy", "mount", self.store, point)
+        self.good("umount", self.mnt)
+        self.assertEqual(os.listdir(point), ["x"])
+        self.good("umount", point)
 
     def test_defaults_of_root(self):
         """allow_other, set-id bits and devices; the kernel checks permissions."""
