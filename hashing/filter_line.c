@@ -7,13 +7,35 @@
 
 #include <assert.h>
 
+/* Between words and slots; where memory order is slot order already, a plain copy. */
+static inline void unpack(const uint64_t w[FOLD_PROBE_WORDS], uint16_t slot[FOLD_PROBE_SLOTS])
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(slot, w, FOLD_PROBE_SLOTS * sizeof *slot);
+#else
+    for (int i = 0; i < FOLD_PROBE_SLOTS; i++)
+        slot[i] = (uint16_t)(w[i / 4] >> (16 * (i % 4)));
+#endif
+}
+
+static inline void pack(const uint16_t slot[FOLD_PROBE_SLOTS], uint64_t w[FOLD_PROBE_WORDS])
+{
+    w[FOLD_PROBE_WORDS - 1] = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(w, slot, FOLD_PROBE_SLOTS * sizeof *slot);
+#else
+    memset(w, 0, FOLD_PROBE_WORDS * sizeof *w);
+    for (int i = 0; i < FOLD_PROBE_SLOTS; i++)
+        w[i / 4] |= (uint64_t)slot[i] << (16 * (i % 4));
+#endif
+}
+
 void fold_line_read(const uint64_t *words, struct fold_line *l)
 {
     uint64_t w[FOLD_PROBE_WORDS];
     for (int i = 0; i < FOLD_PROBE_WORDS; i++)
         w[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-    for (int i = 0; i < FOLD_PROBE_SLOTS; i++)
-        l->slot[i] = (uint16_t)(w[i / 4] >> (16 * (i % 4)));
+    unpack(w, l->slot);
     uint32_t header = (uint32_t)(w[FOLD_PROBE_WORDS - 1] >> 32);
     l->start[0] = 0;
     for (int g = 1; g < FOLD_PROBE_GROUPS; g++)
@@ -27,9 +49,8 @@ void fold_line_read(const uint64_t *words, struct fold_line *l)
 
 void fold_line_write(uint64_t *words, const struct fold_line *l)
 {
-    uint64_t w[FOLD_PROBE_WORDS] = {0};
-    for (int i = 0; i < FOLD_PROBE_SLOTS; i++)
-        w[i / 4] |= (uint64_t)l->slot[i] << (16 * (i % 4));
+    uint64_t w[FOLD_PROBE_WORDS];
+    pack(l->slot, w);
     uint32_t header = (uint32_t)l->away << 25;
     for (int g = 1; g < FOLD_PROBE_GROUPS; g++)
         header |= (uint32_t)l->start[g] << (5 * g - 5);

@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #define MIN_FRAMES   (FOLD_PROBE_MIN_LINES / FOLD_PROBE_FRAME_LINES)
+#define BIG_FRAMES   32 /* from here on a region grows by two */
 #define FRAME_SLOTS  (FOLD_PROBE_FRAME_LINES * FOLD_PROBE_SLOTS)
 #define POSITION_MAX 0x3fffffffu
 #define PROBE_TRIES  8
@@ -86,7 +87,7 @@ int fold_regions_append(struct fold_regions *s, const struct fold_filter_range *
     int rc = reserve(s);
     if (rc < 0)
         return rc;
-    struct fold_region g = {.range = *range, .field = {.lines = lines, .dice = lines}};
+    struct fold_region g = {.range = *range, .field = fold_field_of(lines)};
     rc = fold_frame_pool_take(&s->pool, g.field.frame, fold_field_frames(&g.field));
     if (rc < 0)
         return rc;
@@ -161,14 +162,16 @@ bool fold_regions_probe(const struct fold_regions *s, const uint64_t *keys, size
     return false;
 }
 
-/* Builds a field for n positions with at least `lines` lines. `scratch` has room for n. */
-static int field_build(struct fold_regions *s, const uint32_t *xs, size_t n, uint32_t *scratch, uint32_t lines,
-                       struct fold_field *out)
+/* Builds a field for n positions with at least `lines` lines. */
+static int field_build(struct fold_regions *s, const uint32_t *xs, size_t n, uint32_t lines, struct fold_field *out)
 {
     for (; lines <= FOLD_PROBE_MAX_LINES; lines += FOLD_PROBE_FRAME_LINES) {
-        struct fold_field f = {.lines = lines, .dice = lines};
+        struct fold_field f = fold_field_of(lines);
         if (n > fold_field_slots(&f))
             continue;
+        FOLD_AUTO(free) uint32_t *scratch = malloc(fold_field_scratch(&f) * sizeof *scratch);
+        if (scratch == NULL)
+            return -ENOMEM;
         int rc = fold_frame_pool_take(&s->pool, f.frame, fold_field_frames(&f));
         if (rc < 0)
             return rc;
@@ -186,11 +189,11 @@ static void field_free(struct fold_regions *s, const struct fold_field *f)
     fold_frame_pool_give(&s->pool, f->frame, fold_field_frames(f));
 }
 
-/* All positions of a region, homeless ones included, and as much room again behind them. */
+/* All positions of a region, homeless ones included. */
 static uint32_t *positions(const struct fold_region *g, size_t *n)
 {
     size_t room = fold_field_slots(&g->field) + g->homeless_count;
-    uint32_t *xs = malloc(room * 2 * sizeof *xs);
+    uint32_t *xs = malloc(room * sizeof *xs);
     if (xs == NULL)
         return NULL;
     *n = fold_field_collect(&g->field, xs);
@@ -218,7 +221,7 @@ static int region_resize(struct fold_regions *s, size_t r, uint32_t frames)
     if (xs == NULL)
         return -ENOMEM;
     struct fold_field f;
-    int rc = field_build(s, xs, n, xs + n, frames * FOLD_PROBE_FRAME_LINES, &f);
+    int rc = field_build(s, xs, n, frames * FOLD_PROBE_FRAME_LINES, &f);
     if (rc < 0)
         return rc;
     struct fold_field old = g->field;
@@ -275,19 +278,23 @@ static void region_divide(struct fold_regions *s, size_t r, const struct fold_fi
     field_free(s, &old);
 }
 
-/* Sorts n positions by half and makes them positions there; there is room for as many behind them. */
+/* Sorts n positions by half, n[0] in front and n[1] at the end, and makes them positions there. */
 static void halve(uint32_t *xs, size_t total, size_t n[2])
 {
-    n[0] = 0;
-    n[1] = 0;
-    for (size_t i = 0; i < total; i++) {
-        uint32_t x = xs[i] << 1 & POSITION_MAX;
-        if (xs[i] >> 29 == 0)
-            xs[n[0]++] = x;
-        else
-            xs[total + n[1]++] = x;
+    size_t low = 0;
+    size_t high = total;
+    while (low < high) {
+        uint32_t x = xs[low];
+        uint32_t moved = x << 1 & POSITION_MAX;
+        if (x >> 29 == 0) {
+            xs[low++] = moved;
+        } else {
+            xs[low] = xs[--high];
+            xs[high] = moved;
+        }
     }
-    memmove(xs + n[0], xs + total, n[1] * sizeof *xs);
+    n[0] = low;
+    n[1] = total - low;
 }
 
 static int region_split(struct fold_regions *s, size_t r)
@@ -305,9 +312,9 @@ static int region_split(struct fold_regions *s, size_t r)
     size_t n[2];
     struct fold_field half[2];
     halve(xs, total, n);
-    rc = field_build(s, xs, n[0], xs + total, FOLD_PROBE_MIN_LINES, &half[0]);
+    rc = field_build(s, xs, n[0], FOLD_PROBE_MIN_LINES, &half[0]);
     if (rc == 0) {
-        rc = field_build(s, xs + n[0], n[1], xs + total, FOLD_PROBE_MIN_LINES, &half[1]);
+        rc = field_build(s, xs + n[0], n[1], FOLD_PROBE_MIN_LINES, &half[1]);
         if (rc < 0)
             field_free(s, &half[0]);
     }
@@ -318,11 +325,13 @@ static int region_split(struct fold_regions *s, size_t r)
     return rc;
 }
 
+/* One frame is a small step for a large region, and every step rewrites all of it. */
 static int region_grow(struct fold_regions *s, size_t r)
 {
     uint32_t frames = fold_field_frames(&s->regions[r].field);
-    if (frames + 1 < FOLD_PROBE_MAX_FRAMES)
-        return region_resize(s, r, frames + 1);
+    uint32_t step = frames < BIG_FRAMES ? 1 : 2;
+    if (frames + step < FOLD_PROBE_MAX_FRAMES)
+        return region_resize(s, r, frames + step);
     if (s->regions[r].range.depth < FOLD_PROBE_MAX_DEPTH)
         return region_split(s, r);
     return frames < FOLD_PROBE_MAX_FRAMES ? region_resize(s, r, frames + 1) : -ENOSPC;
