@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""End-to-end benchmark: the same work on foldfs and on its peers, paired within one run."""
