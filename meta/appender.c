@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Chunks are taken in windows that one write can carry. Of each window compression and checksums come first, without any
- * lock; then, under the lock of one open segment: look each fingerprint up once more (another thread may have stored it
- * meanwhile), append, enter the open index. A location becomes known only after its record is in the file.
- * A writer takes the first place that is free, so that a lone writer fills one segment and its fsync has one file to
- * flush.
+ * Chunks are taken in windows that one write can carry. Of each window compression and checksums
+ * come first, without any lock; then, under the lock of one open segment: look each fingerprint up
+ * once more (another thread may have stored it meanwhile), append, enter the open index. A location
+ * becomes known only after its record is in the file. A writer takes the first place that is free,
+ * so that a lone writer fills one segment and its fsync has one file to flush.
  */
 #include "meta/appender.h"
 
@@ -140,7 +140,8 @@ static int window_prepare(const struct fold_appender *a, struct window *w)
     return 0;
 }
 
-/* Number + 1 of an equal chunk earlier in the window; otherwise remembers this one and returns 0. */
+/* Number + 1 of an equal chunk earlier in the window; otherwise remembers this one and returns 0.
+ */
 static unsigned seen_before(struct window *w, size_t i)
 {
     const struct fold_put *put = &w->puts[i];
@@ -163,8 +164,8 @@ static bool stored_meanwhile(struct fold_appender *a, struct fold_put *put)
     bool equal;
     if (!fold_openindex_find(a->parts.open, &put->fp, &loc))
         return false;
-    if (a->parts.fp_width == 32 && (fold_reader_fp(a->parts.reader, loc, &there) < 0 ||
-                                    !fold_fp_equal(&there, &put->fp)))
+    if (a->parts.fp_width == 32 &&
+        (fold_reader_fp(a->parts.reader, loc, &there) < 0 || !fold_fp_equal(&there, &put->fp)))
         return false;
     if (fold_reader_compare(a->parts.reader, loc, put->data, put->len, &equal) < 0 || !equal)
         return false;
@@ -215,7 +216,8 @@ static int place_ready(struct fold_appender *a, struct place *pl)
     return 0;
 }
 
-/* After a write error: on a full disk the segment goes on later; one the disk refuses is sealed as it is. */
+/* After a write error: on a full disk the segment goes on later; one the disk refuses is sealed as
+ * it is. */
 static void after_failure(struct fold_appender *a, struct place *pl, int rc)
 {
     uint32_t count;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A sync is a numbered round. A caller is served by the first round that starts after it came: it waits for that round,
- * or leads it if no round is running. `lock` guards list and rounds and is never held across a system call.
+ * A sync is a numbered round. A caller is served by the first round that starts after it came: it
+ * waits for that round, or leads it if no round is running. `lock` guards list and rounds and is
+ * never held across a system call.
  */
 #include "meta/barrier.h"
 
@@ -227,7 +228,8 @@ size_t fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE
     size_t n = list_deps(b, deps);
     if (n <= FOLD_STORE_MAX_DEPS)
         return n;
-    /* More open segments than can be named: the bounds on them make this a matter of a sick disk only. */
+    /* More open segments than can be named: the bounds on them make this a matter of a sick disk
+     * only. */
     if (fold_barrier_sync(b) < 0)
         return FOLD_STORE_MAX_DEPS;
     n = list_deps(b, deps);

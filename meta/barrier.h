@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Durability of the blob area: the segments whose bytes may not be on stable storage yet, and the one operation that
- * puts them there for all callers at once. Thread-safe.
+ * Durability of the blob area: the segments whose bytes may not be on stable storage yet, and the
+ * one operation that puts them there for all callers at once. Thread-safe.
  */
 #ifndef FOLD_META_BARRIER_H
 #define FOLD_META_BARRIER_H
@@ -15,15 +15,16 @@ struct fold_barrier;
 int fold_barrier_create(int dirfd, struct fold_barrier **out) FOLD_MUST;
 void fold_barrier_destroy(struct fold_barrier *b);
 
-/* Watches a segment from now on (takes a reference), whose directory entry is new if `fresh`. -ENOMEM. */
+/* Watches a segment from now on (takes a reference), whose directory entry is new if `fresh`.
+ * -ENOMEM. */
 int fold_barrier_add(struct fold_barrier *b, struct fold_segment *s, bool fresh) FOLD_MUST;
 
 /* Stops watching a segment that is sealed. */
 void fold_barrier_remove(struct fold_barrier *b, struct fold_segment *s);
 
 /*
- * Everything appended before the call is durable on return. Calls share the work. A failure is for good: all later calls
- * return it.
+ * Everything appended before the call is durable on return. Calls share the work. A failure is for
+ * good: all later calls return it.
  */
 int fold_barrier_sync(struct fold_barrier *b) FOLD_MUST;
 

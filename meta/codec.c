@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * LZ4 and zstd with reused per-thread state. The state lives behind a pthread key whose destructor frees it; a decoder
- * that was left by a fault in the mapping it read (see base/guard.h) starts afresh at the next call.
+ * LZ4 and zstd with reused per-thread state. The state lives behind a pthread key whose destructor
+ * frees it; a decoder that was left by a fault in the mapping it read (see base/guard.h) starts
+ * afresh at the next call.
  */
 #include "meta/codec.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compression of chunks: none, LZ4 or zstd behind one pair of functions, with the probe that says "not worth it".
- * Thread-safe; each thread keeps its own codec state, freed when it ends.
+ * Compression of chunks: none, LZ4 or zstd behind one pair of functions, with the probe that says
+ * "not worth it". Thread-safe; each thread keeps its own codec state, freed when it ends.
  */
 #ifndef FOLD_META_CODEC_H
 #define FOLD_META_CODEC_H
@@ -10,17 +10,20 @@
 
 /*
  * Compresses if it pays: the entropy probe must promise something and at least 1/16 must be saved.
- * `dst` has room for `len` bytes. Returns the compressed length, 0 for "store it as it is" (also without memory).
+ * `dst` has room for `len` bytes. Returns the compressed length, 0 for "store it as it is" (also
+ * without memory).
  */
-size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, size_t len, void *dst);
+size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, size_t len,
+                           void *dst);
 
-/* Decompresses to exactly raw_len bytes. -FOLD_E_BAD_RECORD if the input is no such stream; -ENOMEM. */
+/* Decompresses to exactly raw_len bytes. -FOLD_E_BAD_RECORD if the input is no such stream;
+ * -ENOMEM. */
 int fold_codec_decompress(enum fold_codec codec, const void *src, size_t len, void *dst,
                           size_t raw_len) FOLD_MUST;
 
 /*
- * Scratch memory of this thread of at least `len` bytes, valid until the next call on the same thread. NULL if there is
- * no memory. `slot` selects one of FOLD_SCRATCH_SLOTS independent pieces.
+ * Scratch memory of this thread of at least `len` bytes, valid until the next call on the same
+ * thread. NULL if there is no memory. `slot` selects one of FOLD_SCRATCH_SLOTS independent pieces.
  */
 #define FOLD_SCRATCH_PUT    0
 #define FOLD_SCRATCH_VERIFY 1

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tables are sorted arrays, hashed by segment number with chains; they are immutable once published, and replaced as a
- * whole under `lock`. `maybe` counts tables per residue class of segment numbers and is read without a lock first, so
- * that the common case, no table at all, costs one load. `change` serialises writers and is held across the file
- * write; readers never wait for it.
+ * Tables are sorted arrays, hashed by segment number with chains; they are immutable once
+ * published, and replaced as a whole under `lock`. `maybe` counts tables per residue class of
+ * segment numbers and is read without a lock first, so that the common case, no table at all, costs
+ * one load. `change` serialises writers and is held across the file write; readers never wait for
+ * it.
  */
 #include "meta/forward.h"
 
@@ -37,8 +38,8 @@ struct table {
 
 struct fold_forward {
     int dirfd;
-    struct fold_lock change;  /* writers; held across file writes */
-    struct fold_rwlock lock;  /* guards the hash */
+    struct fold_lock change; /* writers; held across file writes */
+    struct fold_rwlock lock; /* guards the hash */
     _Atomic uint16_t maybe[MAYBE];
     struct table *bucket[BUCKETS];
 };
@@ -224,7 +225,8 @@ void fold_forward_close(struct fold_forward *f)
 struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc)
 {
     for (unsigned hop = 0; hop < MAX_HOPS; hop++) {
-        if (FOLD_LIKELY(atomic_load_explicit(&f->maybe[loc.seg % MAYBE], memory_order_acquire) == 0))
+        if (FOLD_LIKELY(atomic_load_explicit(&f->maybe[loc.seg % MAYBE], memory_order_acquire) ==
+                        0))
             break;
         fold_rwlock_read(&f->lock);
         const struct table *t = *slot_of(f, loc.seg);

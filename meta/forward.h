@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Forwarding: where a record that was healed or moved lies now. One table per segment that records left, kept in memory
- * and in a file NNNNNNNN.fwd of segments/, replaced atomically. Resolving costs one load for segments without a table.
- * Thread-safe; changes are serialised inside.
+ * Forwarding: where a record that was healed or moved lies now. One table per segment that records
+ * left, kept in memory and in a file NNNNNNNN.fwd of segments/, replaced atomically. Resolving
+ * costs one load for segments without a table. Thread-safe; changes are serialised inside.
  */
 #ifndef FOLD_META_FORWARD_H
 #define FOLD_META_FORWARD_H
@@ -17,7 +17,8 @@ struct fold_forward_entry {
     struct fold_loc to;
 };
 
-/* Loads all tables below `dirfd` (segments/; borrowed). Damaged ones are logged and left out. -errno. */
+/* Loads all tables below `dirfd` (segments/; borrowed). Damaged ones are logged and left out.
+ * -errno. */
 int fold_forward_open(int dirfd, struct fold_forward **out) FOLD_MUST;
 void fold_forward_close(struct fold_forward *f);
 
@@ -25,8 +26,9 @@ void fold_forward_close(struct fold_forward *f);
 struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc);
 
 /*
- * Adds entries to the table of `seg` (an offset already there is overwritten), durably, then makes them seen. The new
- * places must be on stable storage before. On failure nothing changes. -ENOMEM, -errno.
+ * Adds entries to the table of `seg` (an offset already there is overwritten), durably, then makes
+ * them seen. The new places must be on stable storage before. On failure nothing changes. -ENOMEM,
+ * -errno.
  */
 int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_forward_entry *entries,
                      size_t n) FOLD_MUST;

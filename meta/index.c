@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A RocksDB database that is never written through its memtable. A load becomes one sorted table file, written next to
- * the database and moved in. Keys of 16 bytes are fingerprints; longer keys start with 16 bytes of 0xff, so they sort
- * behind all of them: the generation ('A') and the summaries ('S' and the segment number).
+ * A RocksDB database that is never written through its memtable. A load becomes one sorted table
+ * file, written next to the database and moved in. Keys of 16 bytes are fingerprints; longer keys
+ * start with 16 bytes of 0xff, so they sort behind all of them: the generation ('A') and the
+ * summaries ('S' and the segment number).
  */
 #include "meta/index.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fingerprint index: first 16 bytes of a fingerprint -> location, for all sealed segments, and one summary per
- * segment so that a volume opens without touching segment files. Derived data: it can always be rebuilt from the
- * segments. Changed only by sorted bulk loads, each atomic and durable.
- * Lookups are thread-safe and run beside a load; loads need one caller at a time.
+ * The fingerprint index: first 16 bytes of a fingerprint -> location, for all sealed segments, and
+ * one summary per segment so that a volume opens without touching segment files. Derived data: it
+ * can always be rebuilt from the segments. Changed only by sorted bulk loads, each atomic and
+ * durable. Lookups are thread-safe and run beside a load; loads need one caller at a time.
  */
 #ifndef FOLD_META_INDEX_H
 #define FOLD_META_INDEX_H
@@ -18,7 +18,8 @@ struct fold_index_entry {
     struct fold_loc loc;
 };
 
-/* A load: entries in any order, of equal keys the highest location wins; summaries of segments whose entries are all in; segments to forget. */
+/* A load: entries in any order, of equal keys the highest location wins; summaries of segments
+ * whose entries are all in; segments to forget. */
 struct fold_index_load {
     struct fold_index_entry *entries; /* sorted in place */
     size_t count;
@@ -32,10 +33,12 @@ struct fold_index_load {
 int fold_index_format(int storefd) FOLD_MUST;
 
 /*
- * Opens index/. If the database is damaged and may be written it is replaced by an empty one (the caller then finds no
- * summaries and loads all segments again). -FOLD_E_CATALOG_IO, -FOLD_E_BAD_CATALOG, -ENOSPC.
+ * Opens index/. If the database is damaged and may be written it is replaced by an empty one (the
+ * caller then finds no summaries and loads all segments again). -FOLD_E_CATALOG_IO,
+ * -FOLD_E_BAD_CATALOG, -ENOSPC.
  */
-int fold_index_open(int storefd, uint64_t cache_bytes, bool read_only, struct fold_index **out) FOLD_MUST;
+int fold_index_open(int storefd, uint64_t cache_bytes, bool read_only,
+                    struct fold_index **out) FOLD_MUST;
 void fold_index_close(struct fold_index *ix);
 
 /* 0 and *loc set, -ENOENT, or a database error. */
@@ -44,7 +47,8 @@ int fold_index_get(struct fold_index *ix, const struct fold_fp *fp, struct fold_
 /* Applies a load; on failure nothing of it is visible. */
 int fold_index_apply(struct fold_index *ix, struct fold_index_load *load) FOLD_MUST;
 
-/* Calls `fn` for each summary or each fingerprint (first 16 bytes); a negative return stops and is returned. */
+/* Calls `fn` for each summary or each fingerprint (first 16 bytes); a negative return stops and is
+ * returned. */
 typedef int (*fold_index_summary_fn)(void *arg, const struct fold_seg_summary *sum);
 typedef int (*fold_index_fp_fn)(void *arg, const struct fold_fp *fp, struct fold_loc loc);
 int fold_index_summaries(struct fold_index *ix, fold_index_summary_fn fn, void *arg) FOLD_MUST;

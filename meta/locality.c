@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lists are arrays of (fingerprint, offset), one per slot. One set-associative hash over all slots finds a candidate in a
- * single cache line: eight cells of (tag, slot, position), each a word. Cells are never cleaned: a cell is believed only
- * after the list it points to shows the full fingerprint, so a list can be dropped by freeing it. A full line loses the
- * cell of the least recently hit list; that entry is then found through the index.
- * One read-write lock: lookups of a batch share it, loading a list takes it for the time of filling cells.
+ * Lists are arrays of (fingerprint, offset), one per slot. One set-associative hash over all slots
+ * finds a candidate in a single cache line: eight cells of (tag, slot, position), each a word.
+ * Cells are never cleaned: a cell is believed only after the list it points to shows the full
+ * fingerprint, so a list can be dropped by freeing it. A full line loses the cell of the least
+ * recently hit list; that entry is then found through the index. One read-write lock: lookups of a
+ * batch share it, loading a list takes it for the time of filling cells.
  */
 #include "meta/locality.h"
 
@@ -36,12 +37,12 @@ struct list {
 
 struct fold_locality {
     struct fold_rwlock lock;
-    uint64_t budget;         /* for lists; fixed */
-    uint64_t bytes;          /* in lists; guarded by lock */
-    uint64_t lines;          /* fixed */
-    uint64_t *cells;         /* guarded by lock; CELLS per line */
-    uint32_t slots;          /* fixed */
-    struct list *list;       /* guarded by lock, `used` atomic */
+    uint64_t budget;   /* for lists; fixed */
+    uint64_t bytes;    /* in lists; guarded by lock */
+    uint64_t lines;    /* fixed */
+    uint64_t *cells;   /* guarded by lock; CELLS per line */
+    uint32_t slots;    /* fixed */
+    struct list *list; /* guarded by lock, `used` atomic */
     _Atomic uint64_t clock;
     _Atomic uint32_t recent[RECENT]; /* segments hit lately, by number */
 };
@@ -168,7 +169,8 @@ static void list_free(struct fold_locality *l, struct list *list)
     list->count = 0;
 }
 
-/* A free slot with room for `bytes` in the budget; the least recently hit lists give way. NULL if it can never fit. */
+/* A free slot with room for `bytes` in the budget; the least recently hit lists give way. NULL if
+ * it can never fit. */
 static struct list *make_room(struct fold_locality *l, uint32_t seg, uint64_t bytes)
 {
     for (;;) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hash tables with linear probing, one per shard; the shard comes from w[1], the slot from w[0]. A slot with seg 0 is
- * empty. Removal shifts the following entries back, so there are no tombstones. Tables grow at three quarters load and
- * shrink to nothing when the last entry goes.
+ * Hash tables with linear probing, one per shard; the shard comes from w[1], the slot from w[0]. A
+ * slot with seg 0 is empty. Removal shifts the following entries back, so there are no tombstones.
+ * Tables grow at three quarters load and shrink to nothing when the last entry goes.
  */
 #include "meta/openindex.h"
 
@@ -59,7 +59,8 @@ void fold_openindex_destroy(struct fold_openindex *t)
     free(t);
 }
 
-/* The slot that holds the key, or the empty one where it would go. The table must not be empty or full. */
+/* The slot that holds the key, or the empty one where it would go. The table must not be empty or
+ * full. */
 static size_t locate(const struct slot *slot, size_t slots, const uint64_t w[2])
 {
     size_t i = w[0] & (slots - 1);

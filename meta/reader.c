@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Headers are copied out of the mapping before they are checked, payloads are checked in place; every access to a mapping
- * is guarded. `verified` remembers, lossily, which payloads were already checked since they were mapped; `reported`
- * which damage was already logged. Both are arrays of words without locks.
+ * Headers are copied out of the mapping before they are checked, payloads are checked in place;
+ * every access to a mapping is guarded. `verified` remembers, lossily, which payloads were already
+ * checked since they were mapped; `reported` which damage was already logged. Both are arrays of
+ * words without locks.
  */
 #include "meta/reader.h"
 
@@ -31,8 +32,9 @@ struct fold_reader {
     _Atomic uint64_t *verified;
 };
 
-int fold_reader_create(struct fold_segset *set, struct fold_segmap *map, struct fold_forward *forward,
-                       enum fold_verify verify, struct fold_reader **out)
+int fold_reader_create(struct fold_segset *set, struct fold_segmap *map,
+                       struct fold_forward *forward, enum fold_verify verify,
+                       struct fold_reader **out)
 {
     struct fold_reader *r = calloc(1, sizeof *r);
     if (r == NULL)

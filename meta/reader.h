@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a location to bytes: resolves forwarding, pins the mapping, checks headers and payloads, decodes, compares.
- * Nothing that fails a check is ever handed out. Thread-safe.
+ * From a location to bytes: resolves forwarding, pins the mapping, checks headers and payloads,
+ * decodes, compares. Nothing that fails a check is ever handed out. Thread-safe.
  */
 #ifndef FOLD_META_READER_H
 #define FOLD_META_READER_H
@@ -13,8 +13,9 @@
 struct fold_reader;
 
 /* The three are borrowed. -ENOMEM. */
-int fold_reader_create(struct fold_segset *set, struct fold_segmap *map, struct fold_forward *forward,
-                       enum fold_verify verify, struct fold_reader **out) FOLD_MUST;
+int fold_reader_create(struct fold_segset *set, struct fold_segmap *map,
+                       struct fold_forward *forward, enum fold_verify verify,
+                       struct fold_reader **out) FOLD_MUST;
 void fold_reader_destroy(struct fold_reader *r);
 
 /* As the functions of meta/store.h with the same names. */

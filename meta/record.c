@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Record headers. Layout in docs/FORMAT.md; the checksum is taken over the header bytes before it, then over salt,
- * segment and offset, which are not stored again.
+ * Record headers. Layout in docs/FORMAT.md; the checksum is taken over the header bytes before it,
+ * then over salt, segment and offset, which are not stored again.
  */
 #include "meta/record.h"
 

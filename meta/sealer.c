@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segments move through two lists: `full` (to be sealed) and `sealed` (to be indexed). What fails goes back to its list
- * and is tried again after a pause, or at the next flush; a segment whose data cannot be made durable is put aside: it
- * stays readable and its fingerprints stay in the open index until the volume is closed.
- * The thread owns the segments it works on; `lock` guards the lists and is not held across I/O.
+ * Segments move through two lists: `full` (to be sealed) and `sealed` (to be indexed). What fails
+ * goes back to its list and is tried again after a pause, or at the next flush; a segment whose
+ * data cannot be made durable is put aside: it stays readable and its fingerprints stay in the open
+ * index until the volume is closed. The thread owns the segments it works on; `lock` guards the
+ * lists and is not held across I/O.
  */
 #include "meta/sealer.h"
 
@@ -138,8 +139,8 @@ static int load_build(const struct list *l, struct fold_index_load *load,
     for (size_t i = 0; i < l->count; i++) {
         const struct fold_seg_entry *e = fold_segment_entries(l->segs[i], &count);
         for (uint32_t k = 0; k < count; k++)
-            entries[at++] = (struct fold_index_entry){
-                {e[k].w[0], e[k].w[1]}, {sums[i].ident.seg, e[k].off}};
+            entries[at++] =
+                (struct fold_index_entry){{e[k].w[0], e[k].w[1]}, {sums[i].ident.seg, e[k].off}};
     }
     *load = (struct fold_index_load){
         .entries = entries, .count = total, .added = sums, .added_count = l->count};
@@ -244,8 +245,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-int fold_sealer_start(struct fold_barrier *barrier, struct fold_openindex *open, struct fold_index *index,
-                      struct fold_sealer **out)
+int fold_sealer_start(struct fold_barrier *barrier, struct fold_openindex *open,
+                      struct fold_index *index, struct fold_sealer **out)
 {
     struct fold_sealer *s = calloc(1, sizeof *s);
     if (s == NULL)

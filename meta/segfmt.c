@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Encoding of segment headers, tables, footers and summaries. Every structure ends in a CRC-32C of all bytes before it;
- * decoding checks it first, then that the values fit one another, so that callers may trust offsets and counts.
+ * Encoding of segment headers, tables, footers and summaries. Every structure ends in a CRC-32C of
+ * all bytes before it; decoding checks it first, then that the values fit one another, so that
+ * callers may trust offsets and counts.
  */
 #include "meta/segfmt.h"
 
@@ -12,12 +13,12 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define HEADER_MAGIC  UINT64_C(0x31474553444c4f46) /* "FOLDSEG1" */
-#define FOOTER_MAGIC  UINT64_C(0x31444e45444c4f46) /* "FOLDEND1" */
-#define VERSION       1u
-#define HEADER_COPY   64u
-#define SECOND_COPY   2048u
-#define CRC_BYTES     4u
+#define HEADER_MAGIC UINT64_C(0x31474553444c4f46) /* "FOLDSEG1" */
+#define FOOTER_MAGIC UINT64_C(0x31444e45444c4f46) /* "FOLDEND1" */
+#define VERSION      1u
+#define HEADER_COPY  64u
+#define SECOND_COPY  2048u
+#define CRC_BYTES    4u
 
 static uint32_t crc_of(const void *data, size_t len)
 {

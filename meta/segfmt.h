@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bytes of a segment file around its records: header, fingerprint table, footer; and the summary of a sealed
- * segment that the index keeps. Pure encoding and checking, no I/O. docs/FORMAT.md has every byte.
+ * The bytes of a segment file around its records: header, fingerprint table, footer; and the
+ * summary of a sealed segment that the index keeps. Pure encoding and checking, no I/O.
+ * docs/FORMAT.md has every byte.
  */
 #ifndef FOLD_META_SEGFMT_H
 #define FOLD_META_SEGFMT_H
@@ -20,7 +21,8 @@
 /* Longest name of a file in segments/, with the terminating zero. */
 #define FOLD_SEG_NAME_BYTES 16
 
-/* Who a segment is. `salt` is random and enters every checksum, so that bytes of one segment never pass in another. */
+/* Who a segment is. `salt` is random and enters every checksum, so that bytes of one segment never
+ * pass in another. */
 struct fold_seg_ident {
     uint32_t seg;
     uint8_t fp_width; /* 16 or 32 */
@@ -28,7 +30,8 @@ struct fold_seg_ident {
     uint32_t capacity; /* the file never grows beyond this */
 };
 
-/* One line of the table of a sealed segment: first 16 bytes of the fingerprint, record offset, raw length. */
+/* One line of the table of a sealed segment: first 16 bytes of the fingerprint, record offset, raw
+ * length. */
 struct fold_seg_entry {
     uint64_t w[2];
     uint32_t off;
@@ -73,11 +76,13 @@ static inline uint64_t fold_seg_sealed_bytes(uint32_t data_end, uint32_t count)
     return (uint64_t)data_end + (uint64_t)count * FOLD_SEG_ENTRY_BYTES + FOLD_SEG_FOOTER_BYTES;
 }
 
-/* Encodes table and footer into `out` of fold_seg_sealed_bytes(...) - data_end bytes; sets footer->table_crc. */
+/* Encodes table and footer into `out` of fold_seg_sealed_bytes(...) - data_end bytes; sets
+ * footer->table_crc. */
 void fold_seg_tail_encode(const struct fold_seg_ident *id, struct fold_seg_footer *footer,
                           const struct fold_seg_entry *entries, uint8_t *out);
 
-/* Checks the last FOLD_SEG_FOOTER_BYTES of a file of `file_bytes` bytes. -FOLD_E_BAD_SEGMENT if they are no footer. */
+/* Checks the last FOLD_SEG_FOOTER_BYTES of a file of `file_bytes` bytes. -FOLD_E_BAD_SEGMENT if
+ * they are no footer. */
 int fold_seg_footer_decode(const uint8_t in[FOLD_SEG_FOOTER_BYTES], uint32_t seg,
                            uint64_t file_bytes, struct fold_seg_ident *id,
                            struct fold_seg_footer *out) FOLD_MUST;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mappings live in shards chosen by segment number: a small hash of chained nodes and a list of the unpinned ones, least
- * recently used first. A node's pins fall from one to zero only under its shard's lock, so whoever finds an unpinned
- * node there may free it. An open segment is mapped at its full capacity once, so that fresh data can be read as the
- * file grows.
+ * Mappings live in shards chosen by segment number: a small hash of chained nodes and a list of the
+ * unpinned ones, least recently used first. A node's pins fall from one to zero only under its
+ * shard's lock, so whoever finds an unpinned node there may free it. An open segment is mapped at
+ * its full capacity once, so that fresh data can be read as the file grows.
  */
 #include "meta/segmap.h"
 
@@ -152,7 +152,8 @@ static int map_segment(int dirfd, const struct fold_seg *seg, struct node **out)
     return 0;
 }
 
-/* Takes the oldest unpinned node out if there are too many; the caller frees it after dropping the lock. */
+/* Takes the oldest unpinned node out if there are too many; the caller frees it after dropping the
+ * lock. */
 static struct node *shrink_locked(struct fold_segmap *m, struct shard *sh)
 {
     struct node *n = sh->oldest;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Read-only mappings of segment files, kept up to a bounded number of segments; a pin keeps a mapping from being dropped.
- * Thread-safe.
+ * Read-only mappings of segment files, kept up to a bounded number of segments; a pin keeps a
+ * mapping from being dropped. Thread-safe.
  */
 #ifndef FOLD_META_SEGMAP_H
 #define FOLD_META_SEGMAP_H
@@ -10,7 +10,8 @@
 
 struct fold_segmap;
 
-/* Open: the caller may read `base[0..len)` until unpin. The end may lie beyond the file's: read guarded. */
+/* Open: the caller may read `base[0..len)` until unpin. The end may lie beyond the file's: read
+ * guarded. */
 struct fold_map {
     const uint8_t *base;
     size_t len;

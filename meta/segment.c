@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Order of a seal: data durable, then table and footer, then those durable. A valid footer therefore proves that the
- * records before it are on disk.
- * An append that fails leaves the end where it was; whatever reached the file beyond it is overwritten by the next
- * append or cut by the seal. Space is preallocated in steps ahead of the end, so that sealing seldom meets a full disk
+ * Order of a seal: data durable, then table and footer, then those durable. A valid footer
+ * therefore proves that the records before it are on disk. An append that fails leaves the end
+ * where it was; whatever reached the file beyond it is overwritten by the next append or cut by the
+ * seal. Space is preallocated in steps ahead of the end, so that sealing seldom meets a full disk
  * and files stay contiguous; the remainder is given back when the segment is sealed.
- * `lock` guards the state of syncing and is never held across a system call; `syncing` lets one thread in at a time,
- * because the kernel reports a write-back error to the first fdatasync only.
+ * `lock` guards the state of syncing and is never held across a system call; `syncing` lets one
+ * thread in at a time, because the kernel reports a write-back error to the first fdatasync only.
  */
 #include "meta/segment.h"
 
@@ -29,16 +29,16 @@ struct fold_segment {
     int fd;
     _Atomic uint32_t refs;
 
-    uint32_t end;                   /* owner's */
-    uint32_t allocated;             /* owner's; preallocated up to here, UINT32_MAX: the host cannot */
+    uint32_t end;       /* owner's */
+    uint32_t allocated; /* owner's; preallocated up to here, UINT32_MAX: the host cannot */
     struct fold_seg_entry *entries; /* owner's */
     uint32_t entry_cap;
 
     struct fold_lock lock;
     pthread_cond_t cond;
-    bool syncing;             /* guarded by lock */
-    _Atomic uint32_t synced;  /* written under lock */
-    _Atomic int failed;       /* written under lock */
+    bool syncing;            /* guarded by lock */
+    _Atomic uint32_t synced; /* written under lock */
+    _Atomic int failed;      /* written under lock */
 };
 
 static struct fold_segment *segment_alloc(struct fold_segset *set, int fd)
@@ -187,7 +187,8 @@ static int reserve_entries(struct fold_segment *s, uint32_t count)
     return 0;
 }
 
-/* How many leading pieces fit, with table and footer behind them; sets their places and the end after them. */
+/* How many leading pieces fit, with table and footer behind them; sets their places and the end
+ * after them. */
 static size_t fit(const struct fold_segment *s, struct fold_piece *pieces, size_t n, uint32_t *end)
 {
     const struct fold_seg_ident *id = &s->info->ident;
@@ -222,7 +223,8 @@ static void preallocate(struct fold_segment *s, uint32_t end)
 /* Writes headers, payloads and padding of k pieces at the end with one vector. */
 static int write_pieces(struct fold_segment *s, struct fold_piece *pieces, size_t k)
 {
-    /* Each piece: the padding of the one before and its own header in one element, then its payload. */
+    /* Each piece: the padding of the one before and its own header in one element, then its
+     * payload. */
     static const uint8_t zeros[FOLD_SEG_ALIGN];
     uint8_t heads[FOLD_SEGMENT_BATCH][FOLD_SEG_ALIGN + FOLD_REC_MAX_HEADER];
     struct iovec iov[2 * FOLD_SEGMENT_BATCH + 1];
@@ -273,8 +275,8 @@ int fold_segment_append(struct fold_segment *s, struct fold_piece *pieces, size_
     uint64_t raw = 0;
     for (size_t i = 0; i < k; i++) {
         const struct fold_rec *rec = &pieces[i].rec;
-        s->entries[count + i] = (struct fold_seg_entry){
-            {rec->fp.w[0], rec->fp.w[1]}, pieces[i].off, rec->raw_len};
+        s->entries[count + i] =
+            (struct fold_seg_entry){{rec->fp.w[0], rec->fp.w[1]}, pieces[i].off, rec->raw_len};
         raw += rec->raw_len;
     }
     atomic_fetch_add(&info->raw_bytes, raw);
@@ -336,7 +338,8 @@ int fold_segment_sync(struct fold_segment *s)
     return rc;
 }
 
-/* Table and footer, durable. Written in full at every try, so a failed sync before does not matter. */
+/* Table and footer, durable. Written in full at every try, so a failed sync before does not matter.
+ */
 static int write_tail(struct fold_segment *s, struct fold_seg_summary *sum)
 {
     struct fold_seg_footer footer = {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per file without summary: a valid footer makes it sealed, and its table goes to the index again; otherwise its records
- * are scanned. A clean open segment goes on taking records. One with a torn tail or other damage is sealed as it is,
- * never continued: offsets in the part that is cut may have been handed out, so no other record may ever lie there.
+ * Per file without summary: a valid footer makes it sealed, and its table goes to the index again;
+ * otherwise its records are scanned. A clean open segment goes on taking records. One with a torn
+ * tail or other damage is sealed as it is, never continued: offsets in the part that is cut may
+ * have been handed out, so no other record may ever lie there.
  */
 #include "meta/segopen.h"
 
@@ -61,7 +62,9 @@ static int take_summary(void *arg, const struct fold_seg_summary *sum)
 {
     struct run *r = arg;
     fold_segset_note(r->o->set, sum->ident.seg);
-    const uint32_t *at = bsearch(&sum->ident.seg, r->seg, r->count, sizeof *r->seg, by_number);
+    const uint32_t *at = NULL;
+    if (r->count > 0)
+        at = bsearch(&sum->ident.seg, r->seg, r->count, sizeof *r->seg, by_number);
     if (at == NULL || sum->ident.fp_width != r->o->fp_width) {
         fold_error("segment %08x: its file is missing; the chunks in it are lost", sum->ident.seg);
         return 0;
@@ -194,7 +197,8 @@ static int open_unsealed(struct run *r, int fd, const struct fold_seg_ident *id)
     return rc;
 }
 
-/* A file that is not even a segment: an empty one is what a crash right after its creation leaves. */
+/* A file that is not even a segment: an empty one is what a crash right after its creation leaves.
+ */
 static int open_broken(struct run *r, int fd, uint32_t seg, const char *name)
 {
     struct stat st;

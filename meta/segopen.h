@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Brings the segments found on disk into a store that is being opened. Sealed segments with a summary in the index are
- * taken from there, their files untouched; all others are looked into.
+ * Brings the segments found on disk into a store that is being opened. Sealed segments with a
+ * summary in the index are taken from there, their files untouched; all others are looked into.
  */
 #ifndef FOLD_META_SEGOPEN_H
 #define FOLD_META_SEGOPEN_H
@@ -20,7 +20,8 @@ struct fold_segopen {
     struct fold_appender *appender; /* NULL: read-only */
 };
 
-/* A segment that cannot be read is logged and left out; its chunks are lost until it can. -ENOMEM, -errno. */
+/* A segment that cannot be read is logged and left out; its chunks are lost until it can. -ENOMEM,
+ * -errno. */
 int fold_segopen_run(const struct fold_segopen *o) FOLD_MUST;
 
 #endif

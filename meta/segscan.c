@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk goes from header to header. At a place without a valid header it searches on in steps of the alignment: a
- * header's checksum covers the segment's random salt and the offset, so chunk contents cannot pass for one.
- * Torn and rotten bytes look alike. Each record says how much of the segment was durable when it was written: damage
- * below the highest such claim is rot, and does not end the whole part; damage above it may be a torn tail.
+ * The walk goes from header to header. At a place without a valid header it searches on in steps of
+ * the alignment: a header's checksum covers the segment's random salt and the offset, so chunk
+ * contents cannot pass for one. Torn and rotten bytes look alike. Each record says how much of the
+ * segment was durable when it was written: damage below the highest such claim is rot, and does not
+ * end the whole part; damage above it may be a torn tail.
  */
 #include "meta/segscan.h"
 
@@ -20,8 +21,8 @@ struct walk {
     const uint8_t *base;
     uint32_t size;
     uint32_t at;
-    uint32_t synced; /* highest claim of a whole record */
-    uint32_t last_end; /* end of the last whole record */
+    uint32_t synced;      /* highest claim of a whole record */
+    uint32_t last_end;    /* end of the last whole record */
     uint32_t whole_count; /* entries up to the last whole record */
     struct fold_segment_content out;
     uint32_t entry_cap;
@@ -30,7 +31,8 @@ struct walk {
     uint32_t damage_cap;
 };
 
-int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id, struct fold_seg_summary *sum)
+int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
+                        struct fold_seg_summary *sum)
 {
     uint8_t header[FOLD_SEG_HEADER_BYTES];
     uint8_t tail[FOLD_SEG_FOOTER_BYTES];
@@ -71,7 +73,8 @@ static int decode_tail(const uint8_t *tail, size_t len, uint32_t seg, uint64_t f
 {
     struct fold_seg_footer footer;
     struct fold_seg_ident id;
-    int rc = fold_seg_footer_decode(tail + len - FOLD_SEG_FOOTER_BYTES, seg, file_bytes, &id, &footer);
+    int rc =
+        fold_seg_footer_decode(tail + len - FOLD_SEG_FOOTER_BYTES, seg, file_bytes, &id, &footer);
     if (rc < 0)
         return rc;
     if (footer.data_end != file_bytes - len)
@@ -137,7 +140,8 @@ static int header_at(const struct walk *w, uint32_t off, struct fold_rec *rec)
     return fold_rec_decode(w->id, off, w->size, head, rec) == 0;
 }
 
-static int payload_crc_at(const struct walk *w, uint32_t off, const struct fold_rec *rec, uint32_t *crc)
+static int payload_crc_at(const struct walk *w, uint32_t off, const struct fold_rec *rec,
+                          uint32_t *crc)
 {
     int rc;
     const uint8_t *payload = w->base + off + fold_rec_header_bytes(w->id->fp_width);
@@ -145,7 +149,8 @@ static int payload_crc_at(const struct walk *w, uint32_t off, const struct fold_
     return rc;
 }
 
-/* The first multiple of the alignment in [from, size) whose bytes look like a record; `size` if there is none. */
+/* The first multiple of the alignment in [from, size) whose bytes look like a record; `size` if
+ * there is none. */
 static uint32_t search_magic(const uint8_t *base, uint32_t from, uint32_t size)
 {
     for (uint64_t at = from; at + FOLD_SEG_ALIGN <= size; at += FOLD_SEG_ALIGN)
@@ -257,8 +262,8 @@ static int finish(struct walk *w, bool *clean)
     return 0;
 }
 
-int fold_segscan_records(int fd, const struct fold_seg_ident *id, struct fold_segment_content *content,
-                         bool *clean)
+int fold_segscan_records(int fd, const struct fold_seg_ident *id,
+                         struct fold_segment_content *content, bool *clean)
 {
     struct stat st;
     void *base;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading a segment file from scratch: its footer and table if it was sealed, or all of its records one by one.
+ * Reading a segment file from scratch: its footer and table if it was sealed, or all of its records
+ * one by one.
  */
 #ifndef FOLD_META_SEGSCAN_H
 #define FOLD_META_SEGSCAN_H
@@ -10,8 +11,8 @@
 struct fold_map;
 
 /*
- * Reads identity and footer. 0 and both set if the file is sealed; 1 and only *id set if it is not (or its footer is
- * damaged); -FOLD_E_BAD_SEGMENT if not even the identity can be read, -errno.
+ * Reads identity and footer. 0 and both set if the file is sealed; 1 and only *id set if it is not
+ * (or its footer is damaged); -FOLD_E_BAD_SEGMENT if not even the identity can be read, -errno.
  */
 int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
                         struct fold_seg_summary *sum) FOLD_MUST;
@@ -25,13 +26,14 @@ int fold_segscan_mapped_table(const struct fold_map *map, const struct fold_seg 
                               struct fold_seg_entry **out, uint32_t *count) FOLD_MUST;
 
 /*
- * Walks the records of a file that has no footer, checking every payload. Records behind damaged places are found
- * again; what follows the last whole record is left out (data_end lies before it). Entries include damaged records
- * whose header is whole, so that the same content, when it comes again, meets and heals them.
- * whole_end: the first damage that is not known to be rot of durable bytes. *clean: no damage and nothing left over.
- * The caller frees content->entries. -EIO if the file cannot be read, -ENOMEM.
+ * Walks the records of a file that has no footer, checking every payload. Records behind damaged
+ * places are found again; what follows the last whole record is left out (data_end lies before it).
+ * Entries include damaged records whose header is whole, so that the same content, when it comes
+ * again, meets and heals them. whole_end: the first damage that is not known to be rot of durable
+ * bytes. *clean: no damage and nothing left over. The caller frees content->entries. -EIO if the
+ * file cannot be read, -ENOMEM.
  */
-int fold_segscan_records(int fd, const struct fold_seg_ident *id, struct fold_segment_content *content,
-                         bool *clean) FOLD_MUST;
+int fold_segscan_records(int fd, const struct fold_seg_ident *id,
+                         struct fold_segment_content *content, bool *clean) FOLD_MUST;
 
 #endif

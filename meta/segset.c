@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two levels of tables indexed by segment number. Pages are allocated once and published with a release store; entries
- * become visible when their state does. `lock` serialises additions only.
+ * Two levels of tables indexed by segment number. Pages are allocated once and published with a
+ * release store; entries become visible when their state does. `lock` serialises additions only.
  */
 #include "meta/segset.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known of every segment, by number: identity, how far it may be read, its counts. Lookups take no lock; a
- * segment once added stays until the set is destroyed (its state may become GONE).
+ * What is known of every segment, by number: identity, how far it may be read, its counts. Lookups
+ * take no lock; a segment once added stays until the set is destroyed (its state may become GONE).
  */
 #ifndef FOLD_META_SEGSET_H
 #define FOLD_META_SEGSET_H
@@ -22,8 +22,8 @@ enum fold_seg_state {
 struct fold_seg {
     struct fold_seg_ident ident; /* fixed before the state leaves UNKNOWN */
     _Atomic uint8_t state;
-    _Atomic uint32_t data_end;   /* records below this offset may be read */
-    _Atomic uint32_t whole_end;  /* all records below this offset were found whole, or were written by us */
+    _Atomic uint32_t data_end;  /* records below this offset may be read */
+    _Atomic uint32_t whole_end; /* records below this offset were found whole or written by us */
     _Atomic uint32_t file_bytes;
     _Atomic uint32_t count;
     _Atomic uint64_t raw_bytes;
@@ -37,7 +37,8 @@ void fold_segset_destroy(struct fold_segset *set);
 /* The segment, or NULL if it was never added. Any thread. */
 struct fold_seg *fold_segset_get(const struct fold_segset *set, uint32_t seg);
 
-/* Adds an open segment whose data ends at `data_end`, all of it whole. NULL without memory. `id->seg` must be new. */
+/* Adds an open segment whose data ends at `data_end`, all of it whole. NULL without memory.
+ * `id->seg` must be new. */
 struct fold_seg *fold_segset_add(struct fold_segset *set, const struct fold_seg_ident *id,
                                  uint32_t data_end);
 
@@ -47,7 +48,8 @@ int fold_segset_seal(struct fold_segset *set, const struct fold_seg_summary *sum
 /* What the index keeps of a sealed segment. */
 void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out);
 
-/* Reserves the next unused number; 0 when there is none left. note: numbers up to `seg` are used. */
+/* Reserves the next unused number; 0 when there is none left. note: numbers up to `seg` are used.
+ */
 uint32_t fold_segset_reserve(struct fold_segset *set);
 void fold_segset_note(struct fold_segset *set, uint32_t seg);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Puts the parts of the blob area together and opens and closes them in order. The work is done by appender (way in),
- * reader (way out), barrier (durability) and sealer (background); what is left here is looking fingerprints up, healing,
- * and reporting.
+ * Puts the parts of the blob area together and opens and closes them in order. The work is done by
+ * appender (way in), reader (way out), barrier (durability) and sealer (background); what is left
+ * here is looking fingerprints up, healing, and reporting.
  */
 #include "meta/store.h"
 
@@ -211,8 +211,8 @@ static bool load_list(struct fold_store *s, uint32_t seg)
 }
 
 /* Marks what locality found among [from, n). */
-static void ask_locality(struct fold_store *s, const struct fold_fp *const *fps, size_t from, size_t n,
-                         struct fold_loc *locs, enum fold_hit *hits)
+static void ask_locality(struct fold_store *s, const struct fold_fp *const *fps, size_t from,
+                         size_t n, struct fold_loc *locs, enum fold_hit *hits)
 {
     if (fold_locality_find(s->locality, fps + from, n - from, locs + from) == 0)
         return;
@@ -250,8 +250,8 @@ static int ask_index_for(struct fold_store *s, const struct fold_fp *const *fps,
     return 0;
 }
 
-int fold_store_find(struct fold_store *s, const struct fold_fp *const *fps, size_t n, bool ask_index,
-                    struct fold_loc *locs, enum fold_hit *hits)
+int fold_store_find(struct fold_store *s, const struct fold_fp *const *fps, size_t n,
+                    bool ask_index, struct fold_loc *locs, enum fold_hit *hits)
 {
     size_t open = 0;
     for (size_t i = 0; i < n; i++) {
@@ -301,7 +301,8 @@ void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t byt
     fold_reader_prefetch(s->reader, loc, bytes);
 }
 
-/* The new record is durable before anything points to it; the open index, later the index, then name it directly. */
+/* The new record is durable before anything points to it; the open index, later the index, then
+ * name it directly. */
 int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data, uint32_t len,
                     const struct fold_fp *fp)
 {

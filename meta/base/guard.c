@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SIGBUS handler behind FOLD_GUARDED. The handler runs with SIGBUS unblocked (SA_NODEFER), so the jump out of it
- * needs no system call to restore the signal mask. A fault outside any guard restores the default action and returns:
- * the access faults again and the process dies as it would have without us.
+ * The SIGBUS handler behind FOLD_GUARDED. The handler runs with SIGBUS unblocked (SA_NODEFER), so
+ * the jump out of it needs no system call to restore the signal mask. A fault outside any guard
+ * restores the default action and returns: the access faults again and the process dies as it would
+ * have without us.
  */
 #include "meta/base/guard.h"
 

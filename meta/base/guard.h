@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading from a mapping whose file may be truncated or whose disk may fail: a SIGBUS inside a guarded region turns
- * into -EIO instead of killing the process. Guards do not nest and must not hold locks the jump would skip. Locals
- * assigned inside the region are indeterminate after a fault: keep guarded statements in small functions.
+ * Reading from a mapping whose file may be truncated or whose disk may fail: a SIGBUS inside a
+ * guarded region turns into -EIO instead of killing the process. Guards do not nest and must not
+ * hold locks the jump would skip. Locals assigned inside the region are indeterminate after a
+ * fault: keep guarded statements in small functions.
  *
  *     FOLD_GUARDED(rc, *crc = crc32c(map, len));      rc is 0, or -EIO after a fault
  */
@@ -14,7 +15,8 @@
 #include <errno.h>
 #include <setjmp.h>
 
-/* Installs the process-wide SIGBUS handler; faults outside a guard keep their default action. Any number of times. */
+/* Installs the process-wide SIGBUS handler; faults outside a guard keep their default action. Any
+ * number of times. */
 void fold_guard_install(void);
 
 /* Where a fault on this thread jumps to; NULL outside a guard. Only for the macro below. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O seam: thin wrappers around system calls that retry EINTR, complete short transfers and ask the test hook first.
- * No state but the hook, which is set before threads start.
+ * The I/O seam: thin wrappers around system calls that retry EINTR, complete short transfers and
+ * ask the test hook first. No state but the hook, which is set before threads start.
  */
 #include "meta/base/io.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Codecs: what is compressed comes back, what does not pay is refused, garbage is an error and not a crash. */
+/* Codecs: what is compressed comes back, what does not pay is refused, garbage is an error and not
+ * a crash. */
 #include "blob_rig.h"
 
 #include "meta/codec.h"

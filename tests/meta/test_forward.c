@@ -9,13 +9,15 @@ static struct fold_loc resolve(struct fold_forward *f, uint32_t seg, uint32_t of
     return fold_forward_resolve(f, (struct fold_loc){seg, off});
 }
 
-static void add(struct fold_forward *f, uint32_t seg, uint32_t off, uint32_t to_seg, uint32_t to_off)
+static void add(struct fold_forward *f, uint32_t seg, uint32_t off, uint32_t to_seg,
+                uint32_t to_off)
 {
     struct fold_forward_entry e = {off, {to_seg, to_off}};
     assert_int_equal(fold_forward_add(f, seg, &e, 1), 0);
 }
 
-static void expect(struct fold_forward *f, uint32_t seg, uint32_t off, uint32_t to_seg, uint32_t to_off)
+static void expect(struct fold_forward *f, uint32_t seg, uint32_t off, uint32_t to_seg,
+                   uint32_t to_off)
 {
     struct fold_loc got = resolve(f, seg, off);
     assert_int_equal(got.seg, to_seg);
@@ -35,7 +37,8 @@ static void resolves_and_persists(void **state FOLD_UNUSED)
     struct fold_forward *f;
     open_dir(&r, &f);
     expect(f, 1, 4096, 1, 4096);
-    struct fold_forward_entry e[] = {{6000, {2, 64}}, {4096, {2, 16}}, {5008, {2, 32}}, {5008, {2, 48}}};
+    struct fold_forward_entry e[] = {
+        {6000, {2, 64}}, {4096, {2, 16}}, {5008, {2, 32}}, {5008, {2, 48}}};
     assert_int_equal(fold_forward_add(f, 1, e, 4), 0);
     add(f, 1, 4100, 3, 16);
     add(f, 1, 6000, 3, 32);
@@ -97,7 +100,7 @@ static void damaged_tables_are_left_out(void **state FOLD_UNUSED)
     struct rig r = {0};
     struct fold_forward *f;
     open_dir(&r, &f);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     add(f, 1, 16, 2, 16);
     add(f, 5, 16, 6, 16);
     fold_forward_close(f);

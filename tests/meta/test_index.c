@@ -136,8 +136,8 @@ static void a_failed_load_shows_nothing(void **state FOLD_UNUSED)
     struct fold_index *ix;
     rig_init(&r);
     assert_int_equal(fold_index_open(r.fd, 0, false, &ix), 0);
-    static const int points[] = {1, 2, 100, PER_SEG + 1, PER_SEG + 2, PER_SEG + 3, PER_SEG + 4,
-                                 PER_SEG + 5};
+    static const int points[] = {1,           2,           100,         PER_SEG + 1,
+                                 PER_SEG + 2, PER_SEG + 3, PER_SEG + 4, PER_SEG + 5};
     int failures = 0;
     for (size_t i = 0; i < FOLD_ARRAY_LEN(points); i++) {
         struct rig_fault fault = {.at = points[i], .rc = -ENOSPC};
@@ -182,7 +182,7 @@ static void a_damaged_database_is_replaced(void **state FOLD_UNUSED)
     int dirfd = openat(r.fd, "index", O_RDONLY | O_DIRECTORY);
     assert_int_equal(fold_io_list(dirfd, smash, &r), 0);
     (void)close(dirfd);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     assert_true(fold_index_open(r.fd, 0, true, &ix) < 0);
     assert_int_equal(fold_index_open(r.fd, 0, false, &ix), 0);
     expect(ix, 0, 0);

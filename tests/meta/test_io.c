@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The I/O seam: short transfers are completed, faults come through, replacing a file is atomic; and the guard. */
+/* The I/O seam: short transfers are completed, faults come through, replacing a file is atomic; and
+ * the guard. */
 #include "blob_rig.h"
 
 #include "meta/base/guard.h"
@@ -160,8 +161,10 @@ static void survives_faults_in_mappings(void **state FOLD_UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(moves_all_bytes),       cmocka_unit_test(completes_short_writes),
-        cmocka_unit_test(replaces_whole_files),  cmocka_unit_test(lists_names),
+        cmocka_unit_test(moves_all_bytes),
+        cmocka_unit_test(completes_short_writes),
+        cmocka_unit_test(replaces_whole_files),
+        cmocka_unit_test(lists_names),
         cmocka_unit_test(survives_faults_in_mappings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

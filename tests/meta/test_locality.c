@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The locality cache: finds what was loaded, never anything else, stays within its budget, prefers what is hit. */
+/* The locality cache: finds what was loaded, never anything else, stays within its budget, prefers
+ * what is hit. */
 #include "blob_rig.h"
 
 #include "meta/locality.h"
@@ -110,8 +111,10 @@ static void wants_after_a_second_hit(void **state FOLD_UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_what_was_loaded),          cmocka_unit_test(skips_what_is_known),
-        cmocka_unit_test(stays_within_its_budget),        cmocka_unit_test(too_small_a_budget_is_harmless),
+        cmocka_unit_test(finds_what_was_loaded),
+        cmocka_unit_test(skips_what_is_known),
+        cmocka_unit_test(stays_within_its_budget),
+        cmocka_unit_test(too_small_a_budget_is_harmless),
         cmocka_unit_test(wants_after_a_second_hit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

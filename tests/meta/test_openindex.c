@@ -20,7 +20,8 @@ static int count_one(void *arg, const struct fold_fp *fp, struct fold_loc loc)
     return 0;
 }
 
-static int stop_at_ten(void *arg, const struct fold_fp *fp FOLD_UNUSED, struct fold_loc loc FOLD_UNUSED)
+static int stop_at_ten(void *arg, const struct fold_fp *fp FOLD_UNUSED,
+                       struct fold_loc loc FOLD_UNUSED)
 {
     size_t *seen = arg;
     return ++*seen == 10 ? -ECANCELED : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Record headers: what was written comes back, in its place only; no flipped bit passes; lengths stay inside. */
+/* Record headers: what was written comes back, in its place only; no flipped bit passes; lengths
+ * stay inside. */
 #include "blob_rig.h"
 
 #include "meta/record.h"

@@ -22,9 +22,16 @@ static void names(void **state FOLD_UNUSED)
     assert_int_equal(fold_seg_name_parse(name), 0x2a);
     fold_seg_name(UINT32_MAX, name);
     assert_int_equal(fold_seg_name_parse(name), UINT32_MAX);
-    static const char *const wrong[] = {"",            "0000002a",      "0000002A.seg", "0000002a.sex",
-                                        "2a.seg",      "00000000.seg",  "+000002a.seg", " 00002a.seg",
-                                        "0000002a.segx", "0000002a.fwd"};
+    static const char *const wrong[] = {"",
+                                        "0000002a",
+                                        "0000002A.seg",
+                                        "0000002a.sex",
+                                        "2a.seg",
+                                        "00000000.seg",
+                                        "+000002a.seg",
+                                        " 00002a.seg",
+                                        "0000002a.segx",
+                                        "0000002a.fwd"};
     for (size_t i = 0; i < FOLD_ARRAY_LEN(wrong); i++)
         assert_int_equal(fold_seg_name_parse(wrong[i]), 0);
 }
@@ -55,8 +62,11 @@ static void make_tail(struct fold_seg_entry *e, struct fold_seg_footer *f, uint8
 {
     for (uint32_t i = 0; i < COUNT; i++)
         e[i] = (struct fold_seg_entry){{rig_mix(i), rig_mix(i + 9)}, 4096 + 1600 * i, 1000 + i};
-    *f = (struct fold_seg_footer){
-        .data_end = END, .whole_end = 5696, .count = COUNT, .raw_bytes = 3003, .stored_bytes = 4912};
+    *f = (struct fold_seg_footer){.data_end = END,
+                                  .whole_end = 5696,
+                                  .count = COUNT,
+                                  .raw_bytes = 3003,
+                                  .stored_bytes = 4912};
     fold_seg_tail_encode(&ident, f, e, tail);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segments: appending until full, sealing, scanning again; torn tails at every byte; rot told from torn bytes; a failed
- * sync is for good. Also the pinned mappings.
+ * Segments: appending until full, sealing, scanning again; torn tails at every byte; rot told from
+ * torn bytes; a failed sync is for good. Also the pinned mappings.
  */
 #include "blob_rig.h"
 
@@ -23,7 +23,7 @@ struct bench {
 static void setup(struct bench *b)
 {
     memset(b, 0, sizeof *b);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     fold_guard_install();
     rig_dir(&b->rig);
     assert_int_equal(fold_segset_create(&b->set), 0);

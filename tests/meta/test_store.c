@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store as its users see it: what is put comes back, is found again by fingerprint wherever it is known, survives
- * clean and unclean ends; damage gives errors and never other bytes, and heals.
+ * The store as its users see it: what is put comes back, is found again by fingerprint wherever it
+ * is known, survives clean and unclean ends; damage gives errors and never other bytes, and heals.
  */
 #include "blob_rig.h"
 
@@ -180,7 +180,8 @@ static void hits_come_from_the_right_place(void **state FOLD_UNUSED)
     rig_fini(&r);
 }
 
-static int count_fp(void *arg, const struct fold_fp *fp FOLD_UNUSED, struct fold_loc loc FOLD_UNUSED)
+static int count_fp(void *arg, const struct fold_fp *fp FOLD_UNUSED,
+                    struct fold_loc loc FOLD_UNUSED)
 {
     size_t *count = arg;
     return ++*count == 1000 ? -ECANCELED : 0;
@@ -297,7 +298,7 @@ static void damage_is_found_and_healed(void **state FOLD_UNUSED)
     struct rig r;
     rig_init(&r);
     r.opt.segment_bytes = 8u << 20;
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     rig_open(&r);
     put_many(&r, 0, 40, locs);
     rig_close(&r, true);
@@ -312,7 +313,8 @@ static void damage_is_found_and_healed(void **state FOLD_UNUSED)
         struct fold_fp fp = rig_fp(i, 16);
         rig_fill(i, data, len);
         assert_int_equal(rig_read(r.store, locs[i], i, len), -FOLD_E_BAD_RECORD);
-        assert_int_equal(fold_store_compare(r.store, locs[i], data, len, &equal), -FOLD_E_BAD_RECORD);
+        assert_int_equal(fold_store_compare(r.store, locs[i], data, len, &equal),
+                         -FOLD_E_BAD_RECORD);
         assert_int_equal(fold_store_heal(r.store, locs[i], data, len, &fp), 0);
         assert_int_equal(rig_read(r.store, locs[i], i, len), 0);
         assert_int_equal(fold_store_heal(r.store, locs[i], data, len, &fp), 0); /* nothing to do */
@@ -342,7 +344,7 @@ static void no_flip_gives_other_bytes(void **state FOLD_UNUSED)
     struct rig r;
     unsigned errors = 0;
     rig_init(&r);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     r.opt.verify = FOLD_VERIFY_ALWAYS;
     rig_open(&r);
     for (uint64_t i = 0; i < 4; i++)
@@ -371,7 +373,7 @@ static void no_flip_survives_recovery(void **state FOLD_UNUSED)
     struct rig r;
     static uint8_t image[64u << 10];
     rig_init(&r);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     rig_open(&r);
     for (uint64_t i = 0; i < 4; i++)
         locs[i] = rig_put(&r, i, 200);
@@ -403,12 +405,12 @@ static void lost_places_are_errors(void **state FOLD_UNUSED)
     struct rig r;
     struct fold_view v;
     rig_init(&r);
-    fold_log_set_level((enum fold_log_level)-1);
+    fold_log_set_level((enum fold_log_level) - 1);
     rig_open(&r);
     struct fold_loc loc = rig_put(&r, 1, LEN);
-    const struct fold_loc wrong[] = {{0, 0},           {loc.seg, 0},          {loc.seg, loc.off + 16},
-                                     {loc.seg, 1},     {loc.seg, 1u << 24},   {loc.seg, UINT32_MAX},
-                                     {99, loc.off},    {UINT32_MAX, 4096},    {loc.seg, 4095}};
+    const struct fold_loc wrong[] = {{0, 0},        {loc.seg, 0},        {loc.seg, loc.off + 16},
+                                     {loc.seg, 1},  {loc.seg, 1u << 24}, {loc.seg, UINT32_MAX},
+                                     {99, loc.off}, {UINT32_MAX, 4096},  {loc.seg, 4095}};
     for (size_t i = 0; i < FOLD_ARRAY_LEN(wrong); i++) {
         int rc = fold_store_view(r.store, wrong[i], &v);
         assert_true(rc == -FOLD_E_LOST_CHUNK || rc == -FOLD_E_BAD_RECORD);
