@@ -6,15 +6,12 @@
  */
 #include "meta/codec.h"
 
-#include "asm/kernels.h"
+#include "asm/entropy.h"
 #include "meta/base/err.h"
 
 #include <lz4.h>
 #include <pthread.h>
 #include <zstd.h>
-
-/* Chunks that the probe rates lower are stored as they are: LZ4 gains nothing on them. */
-#define MIN_SCORE 30u
 
 /* Probing costs more than it saves on pieces this small. */
 #define PROBE_FROM 1024u
@@ -102,12 +99,18 @@ static size_t compress_zstd(struct state *st, int level, const void *src, size_t
     return ZSTD_isError(n) ? 0 : n;
 }
 
+/* What the probe must promise: LZ4 needs repeats, zstd has an entropy coder as well. */
+static unsigned least_score(enum fold_codec codec)
+{
+    return codec == FOLD_CODEC_LZ4 ? FOLD_ENTROPY_PAYS : FOLD_ENTROPY_PAYS_CODER;
+}
+
 size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, size_t len, void *dst)
 {
     size_t cap = len - (len + 15) / 16;
     if (codec == FOLD_CODEC_NONE || cap == 0)
         return 0;
-    if (len >= PROBE_FROM && fold_kernels()->entropy(src, len) < MIN_SCORE)
+    if (len >= PROBE_FROM && fold_kernels()->entropy(src, len) < least_score(codec))
         return 0;
     struct state *st = state_get();
     if (st == NULL)

@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define MAGIC       UINT64_C(0x3144575744444c46) /* "FLDDWWD1" */
+#define MAGIC       UINT64_C(0x31445746444c4f46) /* "FOLDFWD1" */
 #define HEAD_BYTES  16u
 #define ENTRY_BYTES 12u
 #define CRC_BYTES   4u
