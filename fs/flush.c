@@ -14,6 +14,7 @@
 #include "fs/readpath.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
+#include "meta/base/gate.h"
 #include "meta/base/log.h"
 #include "meta/inode.h"
 
@@ -215,6 +216,7 @@ static int flush_window(struct fold_session *s, struct fold_inode *inode, bool h
 {
     struct window w = {0};
     bool more;
+    unsigned token = fold_gate_enter(s->gate); /* locations found now are committed inside */
     int rc = window_fill(s, inode, &w, &more);
     if (rc == 0)
         rc = window_cut(s, &w, hold_tail || more);
@@ -224,6 +226,7 @@ static int flush_window(struct fold_session *s, struct fold_inode *inode, bool h
                    w.run_count == 1;
     if (rc == 0 && !nothing)
         rc = window_commit(s, inode, &w);
+    fold_gate_leave(s->gate, token);
     *done = nothing || inode->data->flushing.bytes == 0;
     window_fini(&w);
     return rc;

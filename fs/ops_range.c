@@ -13,6 +13,7 @@
 #include "fs/session.h"
 #include "fs/space.h"
 #include "meta/base/err.h"
+#include "meta/base/gate.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
@@ -304,6 +305,7 @@ static void copy_task(void *arg)
     uint64_t len = 0;
     int rc = fold_flush_freeze2(t->session, t->from, t->inode);
     if (rc == 0) {
+        unsigned token = fold_gate_enter(t->session->gate);
         fold_lock_take(&t->from->lock);
         uint64_t size = t->from->attr.size;
         fold_lock_drop(&t->from->lock);
@@ -316,6 +318,7 @@ static void copy_task(void *arg)
             touch(t->inode, t->kill_priv);
             rc = share(t, len);
         }
+        fold_gate_leave(t->session->gate, token);
         fold_flush_unfreeze2(t->from, t->inode);
     }
     if (rc != 0)

@@ -9,6 +9,7 @@
 #include "fs/pagecache.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
+#include "meta/base/gate.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
 
@@ -53,6 +54,8 @@ void fold_read_fini(struct fold_session *s, struct fold_read *r)
 {
     for (size_t i = 0; i < r->pin_count; i++)
         unpin(s, &r->pins[i]);
+    if (r->inside)
+        fold_gate_leave(s->gate, r->gate_token);
     free(r->pins);
     free(r->parts);
     free(r->iov);
@@ -269,6 +272,8 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
     int rc = fold_data_get(inode, &d);
     if (rc != 0)
         return rc;
+    r->gate_token = fold_gate_enter(s->gate);
+    r->inside = true;
     fold_rwlock_read(&d->map);
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;

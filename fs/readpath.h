@@ -21,6 +21,8 @@ struct fold_read {
     size_t part_count, part_cap;
     struct fold_pin *pins;
     size_t pin_count, pin_cap;
+    bool inside; /* of the session's gate, until fini */
+    unsigned gate_token;
     struct fold_extent last; /* the last chunk extent met, for prefetching; kind 0 if none */
 };
 

@@ -14,6 +14,7 @@
 #include "fs/pagecache.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
+#include "meta/base/gate.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
@@ -58,7 +59,9 @@ static int open_parts(struct fold_session *s)
 {
     struct fold_volume *v = s->volume;
     unsigned workers = s->opt.workers != 0 ? s->opt.workers : default_workers();
-    int rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
+    int rc = fold_gate_create(&s->gate);
+    if (rc == 0)
+        rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
     if (rc == 0) {
         fold_itable_set_session(s->inodes, s);
         rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret, s->opt.read_only,
@@ -120,6 +123,7 @@ int fold_session_close(struct fold_session *s)
         if (first == 0)
             first = rc;
     }
+    fold_gate_destroy(s->gate);
     free(s);
     return first;
 }

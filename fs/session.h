@@ -16,6 +16,7 @@ struct fold_chunkcache;
 struct fold_control;
 struct fold_dedup;
 struct fold_flusher;
+struct fold_gate;
 struct fold_loop;
 struct fold_pagecache;
 struct fold_workers;
@@ -27,6 +28,7 @@ struct fold_session {
     struct fold_cut cut; /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
+    struct fold_gate *gate; /* around everything that holds chunk locations outside of the catalog */
     struct fold_budget *budget;
     struct fold_flusher *flusher;
     struct fold_chunkcache *chunks;
