@@ -146,9 +146,25 @@ void fold_probe_c(const struct fold_probe_table *table, const uint64_t *keys, si
     }
 }
 
+#if FOLD_ASM
+void fold_probe_avx2(const struct fold_probe_table *table, const uint64_t *keys, size_t n, uint64_t *maybe);
+void fold_probe_avx512(const struct fold_probe_table *table, const uint64_t *keys, size_t n, uint64_t *maybe);
+#endif
+
 void fold_probe_select(unsigned flags, struct fold_kernels *out)
 {
-    (void)flags;
     out->probe = fold_probe_c;
     out->chosen[FOLD_KERNEL_PROBE] = FOLD_LEVEL_SCALAR;
+#if FOLD_ASM
+    if ((flags & FOLD_CPU_AVX2) != 0) {
+        out->probe = fold_probe_avx2;
+        out->chosen[FOLD_KERNEL_PROBE] = FOLD_LEVEL_AVX2;
+    }
+    if ((flags & FOLD_CPU_AVX512) != 0) {
+        out->probe = fold_probe_avx512;
+        out->chosen[FOLD_KERNEL_PROBE] = FOLD_LEVEL_AVX512;
+    }
+#else
+    (void)flags;
+#endif
 }
