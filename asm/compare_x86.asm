@@ -2,7 +2,7 @@
 ;
 ; size_t fold_compare_<isa>(const void *a, const void *b, size_t len)
 ;
-; The differences of four pairs of vectors are joined by OR and tested with one branch; when that finds one, or fewer are
+; The differences of four (SSE4.2: eight) pairs of vectors are joined by OR and tested with one branch; when that finds one, or fewer are
 ; left, single vectors follow and the byte is located.
 ;
 ; Registers: rdi a, rsi b, both walk; rdx bytes left, r9 length at entry.
@@ -147,7 +147,7 @@ ENDFN
 
 FN compare, sse42, a, b, len
     mov         r9, lenq
-    sub         lenq, 64
+    sub         lenq, 128
     jb          .singles
 .loop:
     movdqu      xmm0, [aq]
@@ -156,19 +156,31 @@ FN compare, sse42, a, b, len
     movdqu      xmm3, [aq + 48]
     XOR128      xmm0, xmm4, [bq]
     XOR128      xmm1, xmm5, [bq + 16]
-    XOR128      xmm2, xmm4, [bq + 32]
-    XOR128      xmm3, xmm5, [bq + 48]
+    XOR128      xmm2, xmm6, [bq + 32]
+    XOR128      xmm3, xmm7, [bq + 48]
+    movdqu      xmm4, [aq + 64]
+    movdqu      xmm5, [aq + 80]
+    movdqu      xmm6, [aq + 96]
+    movdqu      xmm7, [aq + 112]
+    XOR128      xmm4, xmm8, [bq + 64]
+    XOR128      xmm5, xmm9, [bq + 80]
+    XOR128      xmm6, xmm10, [bq + 96]
+    XOR128      xmm7, xmm11, [bq + 112]
     por         xmm0, xmm1
     por         xmm2, xmm3
+    por         xmm4, xmm5
+    por         xmm6, xmm7
     por         xmm0, xmm2
+    por         xmm4, xmm6
+    por         xmm0, xmm4
     ptest       xmm0, xmm0
     jnz         .singles
-    add         aq, 64
-    add         bq, 64
-    sub         lenq, 64
+    sub         aq, -128
+    sub         bq, -128
+    sub         lenq, 128
     jae         .loop
 .singles:
-    add         lenq, 64
+    sub         lenq, -128
     sub         lenq, 16
     jb          .tail
 .single:

@@ -5,7 +5,8 @@
 #include "asm/crcpoly.h"
 
 #define X0 0x80000000u /* the polynomial 1 */
-#define X1 0x40000000u /* the polynomial x */
+#define X1 0x40000000u /* x */
+#define X8 0x00800000u /* x^8, one byte */
 
 uint32_t fold_crcpoly_mul(uint32_t poly, uint32_t a, uint32_t b)
 {
@@ -18,23 +19,26 @@ uint32_t fold_crcpoly_mul(uint32_t poly, uint32_t a, uint32_t b)
     return sum;
 }
 
-uint32_t fold_crcpoly_power(uint32_t poly, uint64_t n)
+/* base^n. */
+static uint32_t power(uint32_t poly, uint32_t base, uint64_t n)
 {
-    uint32_t square = X1;
-    uint32_t power = X0;
+    uint32_t product = X0;
     for (; n != 0; n >>= 1) {
         if (n & 1)
-            power = fold_crcpoly_mul(poly, power, square);
-        square = fold_crcpoly_mul(poly, square, square);
+            product = fold_crcpoly_mul(poly, product, base);
+        base = fold_crcpoly_mul(poly, base, base);
     }
-    return power;
+    return product;
+}
+
+uint32_t fold_crcpoly_power(uint32_t poly, uint64_t n)
+{
+    return power(poly, X1, n);
 }
 
 uint32_t fold_crcpoly_combine(uint32_t poly, uint32_t crc1, uint32_t crc2, uint64_t len2)
 {
-    /* The order of x divides 2^32 - 1, so the number of bits may be reduced before it overflows. */
-    uint64_t bits = len2 % 0xffffffffu * 8;
-    return fold_crcpoly_mul(poly, crc1, fold_crcpoly_power(poly, bits)) ^ crc2;
+    return fold_crcpoly_mul(poly, crc1, power(poly, X8, len2)) ^ crc2;
 }
 
 static uint64_t load8(const uint8_t *p)
