@@ -266,6 +266,7 @@ static void an_edit_disturbs_few_chunks(void **state)
         size_t fresh = new_chunks(before, na, after, nb);
         assert_in_range(fresh, 0, 12);
         sum += fresh;
+        free(data);
     }
     assert_true(sum < 4 * ROUNDS);
 }
