@@ -358,6 +358,11 @@ uint64_t fold_index_generation(const struct fold_index *ix)
     return atomic_load(&ix->generation);
 }
 
+unsigned fold_index_backlog(struct fold_index *ix)
+{
+    return (unsigned)fold_kv_property(ix->kv, "rocksdb.num-files-at-level0");
+}
+
 uint64_t fold_index_bytes(struct fold_index *ix)
 {
     return fold_kv_live_bytes(ix->kv);

@@ -57,6 +57,9 @@ int fold_index_each(struct fold_index *ix, fold_index_fp_fn fn, void *arg) FOLD_
 /* Number of loads applied in the life of the index. */
 uint64_t fold_index_generation(const struct fold_index *ix);
 
+/* Loads that were not merged yet: each costs every lookup a little. */
+unsigned fold_index_backlog(struct fold_index *ix);
+
 /* Bytes on the host. */
 uint64_t fold_index_bytes(struct fold_index *ix);
 

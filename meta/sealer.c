@@ -17,8 +17,10 @@
 #include <time.h>
 
 #define LOAD_SEGMENTS 16u /* indexed together: halves the cost per key against one by one */
+#define MERGE_BACKLOG 12u /* loads not merged yet from which on larger ones are made */
+#define LARGE_LOAD    64u /* segments in those */
 #define MAX_FULL      6u  /* writers wait beyond */
-#define MAX_SEALED    64u /* writers fail beyond, with the index's error */
+#define MAX_SEALED    96u /* writers fail beyond, with the index's error */
 #define RETRY_S       1
 
 struct list {
@@ -38,6 +40,7 @@ struct fold_sealer {
     struct list full;   /* guarded by lock */
     struct list sealed; /* guarded by lock */
     struct list aside;  /* guarded by lock */
+    size_t enough;      /* sealed segments that make a load; guarded by lock */
     uint64_t wanted;    /* flushes asked for; guarded by lock */
     uint64_t done;      /* flushes served by a complete pass; guarded by lock */
     unsigned holds;     /* guarded by lock */
@@ -173,11 +176,12 @@ static void forget_open(struct fold_sealer *s, const struct fold_segment *seg)
 static int index_all(struct fold_sealer *s, bool now)
 {
     struct list sealed = {NULL, 0, 0};
+    bool behind = fold_index_backlog(s->index) > MERGE_BACKLOG;
     fold_lock_take(&s->lock);
+    s->enough = behind ? LARGE_LOAD : LOAD_SEGMENTS;
     while (now && s->holds > 0 && !s->stop)
         (void)fold_lock_wait(&s->lock, &s->work, NULL);
-    size_t enough = now ? 1 : LOAD_SEGMENTS;
-    bool due = s->sealed.count >= enough && s->holds == 0 && !s->stop;
+    bool due = s->sealed.count >= (now ? 1 : s->enough) && s->holds == 0 && !s->stop;
     if (due) {
         sealed = list_take(&s->sealed);
         s->loading = true;
@@ -206,7 +210,7 @@ static int index_all(struct fold_sealer *s, bool now)
 static bool has_work_locked(const struct fold_sealer *s)
 {
     return s->full.count > 0 || s->wanted > s->done ||
-           (s->sealed.count >= LOAD_SEGMENTS && s->holds == 0);
+           (s->sealed.count >= s->enough && s->holds == 0);
 }
 
 /* After a failure: waits a moment, unless a flush comes. */
@@ -254,6 +258,7 @@ int fold_sealer_start(struct fold_barrier *barrier, struct fold_openindex *open,
     s->barrier = barrier;
     s->open = open;
     s->index = index;
+    s->enough = LOAD_SEGMENTS;
     fold_lock_init(&s->lock, FOLD_RANK_STORE, "sealer");
     fold_cond_init(&s->work);
     fold_cond_init(&s->idle);
