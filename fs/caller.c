@@ -4,6 +4,8 @@
  */
 #include "fs/caller.h"
 
+#include "fs/flush.h"
+
 #define FIRST_GROUPS 64
 
 bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid)
@@ -26,4 +28,20 @@ bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid)
         if (list[i] == gid)
             return true;
     return false;
+}
+
+void fold_caller_drops_sgid(fuse_req_t req, struct fold_inode *inode, bool kill_priv)
+{
+    if (FOLD_LIKELY(!kill_priv))
+        return;
+    fold_lock_take(&inode->lock);
+    bool marked = (inode->attr.mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+    gid_t gid = inode->attr.gid;
+    fold_lock_drop(&inode->lock);
+    if (!marked || fold_caller_keeps_sgid(req, gid))
+        return;
+    fold_lock_take(&inode->lock);
+    inode->attr.mode &= ~(uint32_t)S_ISGID;
+    fold_flush_attr_dirty_locked(fold_req_session(req), inode);
+    fold_lock_drop(&inode->lock);
 }

@@ -65,7 +65,17 @@ static void set_times(struct fold_attr *attr, const struct stat *st, int to_set,
         attr->mtime = st->st_mtim;
 }
 
-/* Everything but the size. Nothing to set at all is a chown to the same owner: it drops set-id bits like any other. */
+/*
+ * Nothing at all to set: a chown that changes nothing, which drops set-id bits like any other; or the kernel's notice before
+ * somebody else changes the content, which says itself whether it drops them.
+ */
+static bool is_void_chown(fuse_req_t req, const struct fold_attr *attr, int to_set)
+{
+    uid_t uid = fuse_req_ctx(req)->uid;
+    return to_set == 0 && (uid == 0 || uid == attr->uid);
+}
+
+/* Everything but the size. */
 static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat *st, int to_set)
 {
     struct fold_session *s = fold_req_session(req);
@@ -76,7 +86,7 @@ static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat 
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
         attr->mode = (attr->mode & S_IFMT) | (st->st_mode & 07777);
         rc = fold_acl_follow_mode(fold_session_catalog(s), c.txn, attr);
-    } else if ((to_set & SET_OWNER) != 0 || (to_set & SET_TIMES) == 0) {
+    } else if ((to_set & SET_OWNER) != 0 || is_void_chown(req, attr, to_set)) {
         attr->mode = mode_after_chown(req, attr);
     }
     if (rc < 0)
@@ -90,13 +100,15 @@ static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat 
     return fold_change_commit(&c);
 }
 
-static int set_size(struct fold_session *s, struct fold_inode *inode, const struct stat *st)
+static int set_size(fuse_req_t req, struct fold_inode *inode, const struct stat *st)
 {
     if (!S_ISREG(inode->type))
         return S_ISDIR(inode->type) ? -EISDIR : -EINVAL;
     if (st->st_size < 0)
         return -EINVAL;
-    return fold_data_truncate(s, inode, (uint64_t)st->st_size, fold_raw_request.kill_priv);
+    bool kill_priv = fold_raw_request.kill_priv;
+    fold_caller_drops_sgid(req, inode, kill_priv);
+    return fold_data_truncate(fold_req_session(req), inode, (uint64_t)st->st_size, kill_priv);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
@@ -108,7 +120,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     (void)fi;
     int rc = s->opt.read_only ? -EROFS : fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0 && resize) {
-        rc = set_size(s, inode, st);
+        rc = set_size(req, inode, st);
         /* The new size stamped the times already. */
         if ((others & ~SET_TIMES) == 0 && (others & FUSE_SET_ATTR_ATIME) == 0 &&
             (others & FUSE_SET_ATTR_MTIME_NOW) != 0)

@@ -45,6 +45,22 @@ struct listing {
     bool plus;
 };
 
+static void close_iter(struct dirhandle *dh)
+{
+    fold_dentry_iter_close(dh->iter);
+    dh->iter = NULL;
+    dh->pending = false;
+}
+
+static void close_handle(struct fold_session *s, struct dirhandle *dh)
+{
+    close_iter(dh);
+    fold_inode_close(s, dh->inode);
+    fold_itable_put(s->inodes, dh->inode);
+    fold_lock_fini(&dh->lock);
+    free(dh);
+}
+
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);
@@ -66,14 +82,8 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     dh->inode = inode;
     fold_lock_init(&dh->lock, FOLD_RANK_HANDLE, "dirhandle");
     fi->fh = (uintptr_t)dh;
-    (void)fuse_reply_open(req, fi);
-}
-
-static void close_iter(struct dirhandle *dh)
-{
-    fold_dentry_iter_close(dh->iter);
-    dh->iter = NULL;
-    dh->pending = false;
+    if (fuse_reply_open(req, fi) < 0)
+        close_handle(s, dh); /* the caller was interrupted: no release will come */
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -81,11 +91,7 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
     struct fold_session *s = fold_req_session(req);
     struct dirhandle *dh = (struct dirhandle *)(uintptr_t)fi->fh;
     (void)ino;
-    close_iter(dh);
-    fold_inode_close(s, dh->inode);
-    fold_itable_put(s->inodes, dh->inode);
-    fold_lock_fini(&dh->lock);
-    free(dh);
+    close_handle(s, dh);
     fold_reply(req, 0);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "fs/ops.h"
 
+#include "fs/caller.h"
 #include "fs/budget.h"
 #include "fs/creation.h"
 #include "fs/data.h"
@@ -101,7 +102,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct fold_inode *inode;
     int rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0) {
-        rc = open_handle(s, inode, fi, fold_raw_request.kill_priv);
+        bool kill_priv = fold_raw_request.kill_priv;
+        fold_caller_drops_sgid(req, inode, kill_priv && (fi->flags & O_TRUNC) != 0);
+        rc = open_handle(s, inode, fi, kill_priv);
         if (rc != 0)
             fold_itable_put(s->inodes, inode);
     }
@@ -124,7 +127,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fold_reply(req, rc);
         return;
     }
-    if (!S_ISREG(inode->attr.mode))
+    if (!S_ISREG(inode->type))
         rc = -EEXIST;
     if (rc == 0)
         rc = open_handle(s, inode, fi, fold_raw_request.kill_priv);
@@ -224,6 +227,7 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
     if (rc == 0)
         rc = fold_space_admit(s, b->size);
     if (rc == 0) {
+        fold_caller_drops_sgid(req, h->inode, kill_priv);
         struct fold_buf *mine = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
         rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, mine, kill_priv,
                                             &dirty)

@@ -187,17 +187,21 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
         rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0) {
         struct fold_change c;
+        enum fold_acl_kind kind;
         fold_change_begin(&c, s, &inode, 1);
         struct fold_attr *attr = fold_change_attr(&c, inode);
         int there = inode->ghost ? 0 : exists(s, attr, name);
-        rc = there == 0 ? -ENODATA : there;
-        if (rc > 0)
-            rc = forget_flags(s, attr, name);
-        if (rc == 0) {
+        if (there == 0) /* an access control list that is not there is none all the same */
+            rc = is_acl(name, &kind) ? 0 : -ENODATA;
+        else
+            rc = there < 0 ? there : forget_flags(s, attr, name);
+        if (rc < 0 || there == 0) {
+            rc = fold_change_abort(&c, rc);
+        } else {
             fold_xattr_remove(c.txn, attr->ino, name);
             attr->ctime = c.now;
+            rc = fold_change_commit(&c);
         }
-        rc = rc < 0 ? fold_change_abort(&c, rc) : fold_change_commit(&c);
     }
     fold_itable_put(s->inodes, inode);
     fold_reply(req, rc);
@@ -225,9 +229,11 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     size_t cap = FOLD_MIN(size, FOLD_XATTR_MAX), len = 0;
     if (is_acl(name, &kind))
         wanted = kind == FOLD_ACL_ACCESS ? FOLD_INODE_ACCESS_ACL : FOLD_INODE_DEFAULT_ACL;
-    int rc = load_flags(s, ino, &flags);
+    int rc = check_name(name);
+    if (rc == 0)
+        rc = load_flags(s, ino, &flags);
     if (rc == 0 && ((flags & wanted) == 0 || has_prefix(name, reserved)))
-        rc = check_name(name) < 0 ? check_name(name) : -ENODATA;
+        rc = -ENODATA;
     FOLD_AUTO(free) char *buf = rc == 0 && cap > 0 ? malloc(cap) : NULL;
     if (rc == 0 && cap > 0 && buf == NULL)
         rc = -ENOMEM;
