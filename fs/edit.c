@@ -58,27 +58,21 @@ static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
     return c->rc == 0 ? p : NULL;
 }
 
-static int sum_mapped(void *arg, uint64_t page_no, const struct fold_page *p)
+/* Cached copies of dropped pages must not be met again; a cached page that is not in the catalog is empty anyway. */
+static int forget_page(void *arg, uint64_t page_no, const struct fold_page *p)
 {
-    int64_t *sum = arg;
-    (void)page_no;
-    *sum += (int64_t)fold_page_mapped(p);
+    struct fold_edit *c = arg;
+    c->mapped -= (int64_t)fold_page_mapped(p);
+    fold_pagecache_drop(c->session->pages, c->inode->ino, page_no);
     return 0;
 }
 
 /* Drops whole pages [first, last] of the recipe. */
 static void drop_pages(struct fold_edit *c, uint64_t first, uint64_t last)
 {
-    int64_t gone = 0;
-    c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, sum_mapped, &gone);
-    if (c->rc != 0)
-        return;
-    fold_recipe_drop(c->txn, c->inode->ino, first, last);
-    c->mapped -= gone;
-    /* Cached copies of dropped pages must not be met again; few are cached unless the range is short. */
-    uint64_t end = FOLD_MIN(last, c->inode->disk_size / FOLD_PAGE_BYTES);
-    for (uint64_t p = first; p <= end; p++)
-        fold_pagecache_drop(c->session->pages, c->inode->ino, p);
+    c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, forget_page, c);
+    if (c->rc == 0)
+        fold_recipe_drop(c->txn, c->inode->ino, first, last);
 }
 
 static void cut_off(struct fold_edit *c, uint64_t from)
