@@ -122,6 +122,12 @@ static void equal_fingerprints_do_not_mix_contents(void **state FOLD_UNUSED)
     assert_true(equal);
     assert_int_equal(fold_store_compare(r.store, puts[3].loc, data[3], LEN - 1, &equal), 0);
     assert_false(equal);
+    uint8_t other[LEN];
+    rig_fill(77, other, LEN);
+    struct fold_put third = {.data = other, .len = LEN, .fp = rig_fp(7, 16)};
+    assert_int_equal(fold_store_put(r.store, &third, 1), 0);
+    assert_false(third.found);
+    assert_int_equal(rig_read(r.store, third.loc, 77, LEN), 0);
     puts[0].force = true;
     struct fold_loc before = puts[0].loc;
     assert_int_equal(fold_store_put(r.store, puts, 1), 0);
@@ -267,6 +273,36 @@ static void dependencies_name_what_is_not_durable(void **state FOLD_UNUSED)
         struct fold_loc fresh = rig_put(&r, 100 + (uint64_t)again, LEN);
         assert_int_not_equal(fresh.seg, later[0].seg); /* lost offsets are never used again */
         rig_close(&r, again == 1);
+    }
+    rig_fini(&r);
+}
+
+static void a_gap_in_the_middle_is_remembered(void **state FOLD_UNUSED)
+{
+    struct fold_dep deps[3][FOLD_STORE_MAX_DEPS];
+    struct fold_loc locs[3];
+    struct rig r;
+    rig_init(&r);
+    fold_log_set_level((enum fold_log_level) - 1);
+    rig_open(&r);
+    for (uint64_t i = 0; i < 3; i++) {
+        locs[i] = rig_put(&r, i, LEN);
+        assert_int_equal(fold_store_deps(r.store, deps[i]), 1);
+    }
+    rig_close(&r, false);
+    int fd = rig_file(&r, "segments/00000001.seg");
+    rig_flip(fd, locs[1].off + 99,
+             2); /* a page that never reached the disk before the power went */
+    (void)close(fd);
+    for (int again = 0; again < 3; again++) {
+        rig_open(&r);
+        assert_true(fold_store_holds(r.store, deps[0][0]));
+        assert_false(fold_store_holds(r.store, deps[1][0]));
+        assert_false(fold_store_holds(r.store, deps[2][0]));
+        assert_int_equal(rig_read(r.store, locs[0], 0, LEN), 0);
+        assert_int_equal(rig_read(r.store, locs[1], 1, LEN), -FOLD_E_BAD_RECORD);
+        assert_int_equal(rig_read(r.store, locs[2], 2, LEN), 0);
+        rig_close(&r, true);
     }
     rig_fini(&r);
 }
@@ -464,6 +500,7 @@ int main(void)
         cmocka_unit_test(unclean_ends_lose_nothing),
         cmocka_unit_test(read_only_changes_nothing),
         cmocka_unit_test(dependencies_name_what_is_not_durable),
+        cmocka_unit_test(a_gap_in_the_middle_is_remembered),
         cmocka_unit_test(a_lost_index_is_rebuilt),
         cmocka_unit_test(damage_is_found_and_healed),
         cmocka_unit_test(no_flip_gives_other_bytes),
