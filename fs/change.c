@@ -17,7 +17,7 @@
 struct timespec fold_change_now(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return now;
 }
 

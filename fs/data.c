@@ -73,7 +73,7 @@ void fold_data_kill_priv_locked(struct fold_inode *inode)
 
 static void now(struct timespec *ts)
 {
-    clock_gettime(CLOCK_REALTIME_COARSE, ts);
+    clock_gettime(CLOCK_REALTIME, ts);
 }
 
 /* Size, times and mode after a change of content. Map lock held exclusively. */

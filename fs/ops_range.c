@@ -57,7 +57,7 @@ static void run(const struct task *init, void (*fn)(void *arg))
 static void touch(struct fold_inode *inode, bool kill_priv)
 {
     fold_lock_take(&inode->lock);
-    clock_gettime(CLOCK_REALTIME_COARSE, &inode->attr.mtime);
+    clock_gettime(CLOCK_REALTIME, &inode->attr.mtime);
     inode->attr.ctime = inode->attr.mtime;
     inode->attr_dirty = true;
     if (kill_priv)
