@@ -222,22 +222,47 @@ void fold_forward_close(struct fold_forward *f)
     free(f);
 }
 
+bool fold_forward_step(struct fold_forward *f, struct fold_loc *loc)
+{
+    if (FOLD_LIKELY(atomic_load_explicit(&f->maybe[loc->seg % MAYBE], memory_order_acquire) == 0))
+        return false;
+    fold_rwlock_read(&f->lock);
+    const struct table *t = *slot_of(f, loc->seg);
+    const struct fold_forward_entry *e = t != NULL ? search(t, loc->off) : NULL;
+    struct fold_loc to = e != NULL ? e->to : *loc;
+    fold_rwlock_drop(&f->lock);
+    bool moved = !fold_loc_equal(to, *loc);
+    *loc = to;
+    return moved;
+}
+
 struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc)
 {
-    for (unsigned hop = 0; hop < MAX_HOPS; hop++) {
-        if (FOLD_LIKELY(atomic_load_explicit(&f->maybe[loc.seg % MAYBE], memory_order_acquire) ==
-                        0))
-            break;
-        fold_rwlock_read(&f->lock);
-        const struct table *t = *slot_of(f, loc.seg);
-        const struct fold_forward_entry *e = t != NULL ? search(t, loc.off) : NULL;
-        struct fold_loc to = e != NULL ? e->to : loc;
-        fold_rwlock_drop(&f->lock);
-        if (fold_loc_equal(to, loc))
-            break;
-        loc = to;
-    }
+    for (unsigned hop = 0; hop < MAX_HOPS && fold_forward_step(f, &loc); hop++)
+        ;
     return loc;
+}
+
+int fold_forward_list(struct fold_forward *f, uint32_t **segs, size_t *count)
+{
+    size_t tables, entries;
+    fold_lock_take(&f->change); /* no table comes or goes meanwhile */
+    fold_forward_count(f, &tables, &entries);
+    uint32_t *list = malloc((tables + 1) * sizeof *list);
+    size_t n = 0;
+    if (list != NULL) {
+        fold_rwlock_read(&f->lock);
+        for (size_t b = 0; b < BUCKETS; b++)
+            for (const struct table *t = f->bucket[b]; t != NULL && n < tables; t = t->next)
+                list[n++] = t->seg;
+        fold_rwlock_drop(&f->lock);
+    }
+    fold_lock_drop(&f->change);
+    if (list == NULL)
+        return -ENOMEM;
+    *segs = list;
+    *count = n;
+    return 0;
 }
 
 static int by_off(const void *a, const void *b)

@@ -36,6 +36,12 @@ int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_for
 /* Forgets the table of a segment that nothing names any more, file included. */
 int fold_forward_retire(struct fold_forward *f, uint32_t seg) FOLD_MUST;
 
+/* One step of the way: false if the record at *loc never moved, else *loc is where it moved to. */
+bool fold_forward_step(struct fold_forward *f, struct fold_loc *loc);
+
+/* Numbers of the segments that have tables: malloc'd, the caller frees it. -ENOMEM. */
+int fold_forward_list(struct fold_forward *f, uint32_t **segs, size_t *count) FOLD_MUST;
+
 /* True if the segment has a table. */
 bool fold_forward_has(struct fold_forward *f, uint32_t seg);
 

@@ -146,6 +146,11 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
+uint32_t fold_segset_last(const struct fold_segset *set)
+{
+    return atomic_load(&set->last);
+}
+
 void fold_segset_totals(const struct fold_segset *set, struct fold_segset_totals *out)
 {
     struct fold_segset_totals t = {0};

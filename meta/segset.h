@@ -22,6 +22,7 @@ enum fold_seg_state {
 struct fold_seg {
     struct fold_seg_ident ident; /* fixed before the state leaves UNKNOWN */
     _Atomic uint8_t state;
+    _Atomic bool condemned; /* a collection is about to remove it: lookups must not find its records */
     _Atomic uint32_t data_end;  /* records below this offset may be read */
     _Atomic uint32_t whole_end; /* records below this offset were found whole or written by us */
     _Atomic uint32_t file_bytes;
@@ -52,6 +53,9 @@ void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out
  */
 uint32_t fold_segset_reserve(struct fold_segset *set);
 void fold_segset_note(struct fold_segset *set, uint32_t seg);
+
+/* The highest number in use; 0 if there is no segment. */
+uint32_t fold_segset_last(const struct fold_segset *set);
 
 /* Sums over all segments not gone. */
 struct fold_segset_totals {

@@ -9,30 +9,14 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
-#include "meta/locality.h"
 #include "meta/segopen.h"
+#include "meta/storeparts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 
 #define MAX_MAPS       4096u
 #define LOCALITY_BYTES (64u << 20)
-
-struct fold_store {
-    struct fold_store_options opt;
-    int dirfd; /* segments/ */
-    struct fold_segset *set;
-    struct fold_segmap *map;
-    struct fold_forward *forward;
-    struct fold_reader *reader;
-    struct fold_openindex *open;
-    struct fold_index *index; /* NULL: read-only and damaged */
-    struct fold_locality *locality;
-    struct fold_barrier *barrier;
-    struct fold_sealer *sealer;     /* NULL: read-only */
-    struct fold_appender *appender; /* NULL: read-only */
-    _Atomic uint64_t healed;
-};
 
 int fold_store_format(int storefd)
 {
@@ -184,7 +168,7 @@ static bool accept(struct fold_store *s, const struct fold_fp *fp, struct fold_l
 {
     struct fold_loc to = fold_forward_resolve(s->forward, *loc);
     const struct fold_seg *seg = fold_segset_get(s->set, to.seg);
-    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE ||
+    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE || atomic_load(&seg->condemned) ||
         to.off >= atomic_load_explicit(&seg->data_end, memory_order_acquire))
         return false;
     if (s->opt.fp_width == 32) {
@@ -193,6 +177,10 @@ static bool accept(struct fold_store *s, const struct fold_fp *fp, struct fold_l
             return false;
     }
     *loc = to;
+    /* A collection that is under way learns of the new use here; the caller is inside the gate. */
+    struct fold_livemap *live = atomic_load(&s->live);
+    if (live != NULL)
+        fold_livemap_mark(live, to);
     return true;
 }
 
@@ -373,6 +361,7 @@ void fold_store_info(struct fold_store *s, struct fold_store_info *out)
         .open_segments = t.open,
         .damaged = fold_reader_damaged(s->reader),
         .healed = atomic_load(&s->healed),
+        .garbage_bytes = atomic_load(&s->garbage),
     };
 }
 

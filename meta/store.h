@@ -139,6 +139,7 @@ struct fold_store_info {
     uint32_t open_segments;
     uint64_t damaged;       /* chunks found damaged since open */
     uint64_t healed;
+    uint64_t garbage_bytes; /* stored bytes that the last collection found dead and left in place */
 };
 void fold_store_info(struct fold_store *s, struct fold_store_info *out);
 

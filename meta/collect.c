@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cycle of collect.h, except for copying (meta/compact.c). Candidates are sealed and indexed before the cycle starts, so
+ * that everything that can hit them goes through the store's lookup, which marks and respects condemnation.
+ */
+#include "meta/collect.h"
+
+#include "meta/base/err.h"
+#include "meta/base/gate.h"
+#include "meta/base/io.h"
+#include "meta/base/log.h"
+#include "meta/compact.h"
+#include "meta/recipe.h"
+#include "meta/storeparts.h"
+
+#include <errno.h>
+#include <time.h>
+
+/* Memory for bitmaps of one pass: 2048 segments of 64 MiB. */
+#define MAP_BYTES (256u << 20)
+/* Percent of a segment that must be dead for it to be copied: in the background, and in a full collection. */
+#define DEAD_PERCENT      50u
+#define DEAD_PERCENT_FULL 5u
+
+struct cycle {
+    struct fold_store *store;
+    struct fold_catalog *catalog;
+    struct fold_gate *gate;
+    const struct fold_collect_options *opt;
+    struct fold_collect_result *result;
+    struct fold_livemap *live;
+    struct fold_condemned *list; /* all candidates first, then only the condemned */
+    size_t count;
+    uint32_t *tables; /* segments with forwarding tables before the cycle */
+    bool *named;      /* parallel: a recipe still needs the table */
+    size_t table_count;
+};
+
+static int step(const struct cycle *c, unsigned n)
+{
+    if (c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg))
+        return -ECANCELED;
+    return c->opt->step != NULL ? c->opt->step(c->opt->arg, n) : 0;
+}
+
+static void tell(const struct cycle *c, const char *what, uint64_t done, uint64_t total)
+{
+    struct fold_collect_progress p = {what, done, total};
+    if (c->opt->progress != NULL)
+        c->opt->progress(c->opt->arg, &p);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Sealed segments from *next on, as many as the bitmaps may cover. */
+static int choose(struct cycle *c, uint32_t *next, uint32_t last)
+{
+    uint32_t bytes = c->store->opt.segment_bytes;
+    size_t most = FOLD_MAX(1u, MAP_BYTES / fold_livemap_cost(bytes));
+    c->list = calloc(most, sizeof *c->list);
+    uint32_t *segs = malloc(most * sizeof *segs);
+    int rc = c->list != NULL && segs != NULL ? 0 : -ENOMEM;
+    uint32_t longest = bytes;
+    for (; rc == 0 && *next <= last && c->count < most; (*next)++) {
+        const struct fold_seg *seg = fold_segset_get(c->store->set, *next);
+        if (seg == NULL || atomic_load(&seg->state) != FOLD_SEG_SEALED)
+            continue;
+        longest = FOLD_MAX(longest, seg->ident.capacity);
+        segs[c->count] = *next;
+        c->list[c->count++].seg = *next;
+    }
+    if (rc == 0)
+        rc = fold_livemap_create(segs, c->count, longest, &c->live);
+    free(segs);
+    c->result->segments_seen += c->count;
+    return rc;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void name_table(struct cycle *c, uint32_t seg)
+{
+    const uint32_t *at = bsearch(&seg, c->tables, c->table_count, sizeof seg, by_number);
+    if (at != NULL)
+        c->named[at - c->tables] = true;
+}
+
+static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fold_page *p)
+{
+    struct cycle *c = arg;
+    bool moved = false;
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (p->extents[i].kind != FOLD_EXTENT_DATA)
+            continue;
+        struct fold_loc loc = p->extents[i].loc;
+        for (struct fold_loc at = loc; fold_forward_step(c->store->forward, &at); loc = at) {
+            name_table(c, loc.seg);
+            moved = true;
+        }
+        fold_livemap_mark(c->live, loc);
+    }
+    c->result->extents += p->count;
+    if (moved && c->opt->moved != NULL)
+        c->opt->moved(c->opt->arg, ino, page_no);
+    if ((page_no & 1023) == 0 && c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg))
+        return -ECANCELED;
+    return 0;
+}
+
+static int mark(struct cycle *c)
+{
+    tell(c, "mark", 0, 1);
+    uint64_t start = now_ms();
+    atomic_store(&c->store->live, c->live);
+    fold_gate_wait(c->gate);
+    int rc = fold_recipe_walk(c->catalog, walk_page, c);
+    c->result->walk_ms += now_ms() - start;
+    tell(c, "mark", 1, 1);
+    return rc;
+}
+
+/* Fills in the table of a candidate and how much of it is dead. */
+static int weigh(struct cycle *c, struct fold_condemned *s)
+{
+    const struct fold_seg *seg = fold_segset_get(c->store->set, s->seg);
+    int rc = s->entries == NULL ? fold_reader_table(c->store->reader, s->seg, &s->entries, &s->count) : 0;
+    if (rc < 0)
+        return rc;
+    s->live_bytes = 0;
+    s->live_count = 0;
+    uint32_t end = atomic_load(&seg->data_end);
+    for (uint32_t i = s->count; i > 0; i--) {
+        const struct fold_seg_entry *e = &s->entries[i - 1];
+        /* A healed record was left for good, whoever names its old place. */
+        struct fold_loc at = {s->seg, e->off};
+        if (fold_livemap_test(c->live, at)) {
+            s->live_bytes += end - e->off;
+            s->live_count++;
+        }
+        end = e->off;
+    }
+    s->stored_bytes = atomic_load(&seg->stored_bytes);
+    s->file_bytes = atomic_load(&seg->file_bytes);
+    return 0;
+}
+
+static bool worth(const struct cycle *c, const struct fold_condemned *s)
+{
+    uint64_t dead = s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
+    unsigned percent = c->opt->full ? DEAD_PERCENT_FULL : DEAD_PERCENT;
+    return s->live_count == 0 || dead * 100 >= s->stored_bytes * percent;
+}
+
+static void set_condemned(struct cycle *c, uint32_t seg, bool condemned)
+{
+    atomic_store(&fold_segset_get(c->store->set, seg)->condemned, condemned);
+}
+
+/* Keeps the candidates that are to go; what lookups hit just before they were condemned counts as live. */
+static int condemn(struct cycle *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        struct fold_condemned *s = &c->list[i];
+        int rc = weigh(c, s);
+        bool take = rc == 0 && worth(c, s);
+        if (rc < 0)
+            fold_warn("segment %08x is left alone by the collector: %s", s->seg, fold_err_text(rc));
+        if (rc == 0 && !take)
+            c->result->garbage_bytes += s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
+        if (take) {
+            set_condemned(c, s->seg, true);
+            struct fold_condemned keep = *s;
+            *s = c->list[kept];
+            c->list[kept++] = keep;
+        }
+        if (!take) {
+            free(s->entries);
+            s->entries = NULL;
+        }
+    }
+    c->count = kept;
+    fold_gate_wait(c->gate);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->count; i++)
+        rc = weigh(c, &c->list[i]);
+    return rc;
+}
+
+/* Fingerprints of condemned segments leave the index, or lead to where their record was copied. */
+static int unindex(struct cycle *c)
+{
+    size_t most = 0, n = 0;
+    for (size_t i = 0; i < c->count; i++)
+        most += c->list[i].count;
+    struct fold_index_entry *entries = malloc((most + 1) * sizeof *entries);
+    uint32_t *gone = malloc((c->count + 1) * sizeof *gone);
+    int rc = entries != NULL && gone != NULL ? 0 : -ENOMEM;
+    fold_sealer_hold(c->store->sealer);
+    for (size_t i = 0; rc == 0 && i < c->count; i++) {
+        gone[i] = c->list[i].seg;
+        for (uint32_t k = 0; rc == 0 && k < c->list[i].count; k++) {
+            const struct fold_seg_entry *e = &c->list[i].entries[k];
+            struct fold_fp fp = {{e->w[0], e->w[1], 0, 0}};
+            struct fold_loc loc, old = {gone[i], e->off};
+            rc = fold_index_get(c->store->index, &fp, &loc);
+            if (rc == 0 && fold_loc_equal(loc, old)) {
+                struct fold_loc to = fold_forward_resolve(c->store->forward, old);
+                bool moved = !fold_loc_equal(to, old);
+                entries[n++] = (struct fold_index_entry){{e->w[0], e->w[1]}, moved ? to : (struct fold_loc){0, 0}};
+                if (!moved && c->opt->dropped != NULL)
+                    c->opt->dropped(c->opt->arg, &fp);
+            }
+            rc = rc == -ENOENT ? 0 : rc;
+        }
+    }
+    struct fold_index_load load = {.entries = entries, .count = n, .gone = gone, .gone_count = c->count};
+    if (rc == 0)
+        rc = fold_index_apply(c->store->index, &load);
+    fold_sealer_release(c->store->sealer);
+    free(entries);
+    free(gone);
+    return rc;
+}
+
+static int remove_files(struct cycle *c)
+{
+    int first = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        struct fold_condemned *s = &c->list[i];
+        char name[FOLD_SEG_NAME_BYTES];
+        fold_seg_name(s->seg, name);
+        atomic_store(&fold_segset_get(c->store->set, s->seg)->state, FOLD_SEG_GONE);
+        fold_locality_drop(c->store->locality, s->seg);
+        fold_segmap_drop(c->store->map, s->seg);
+        int rc = fold_io_unlink(c->store->dirfd, name);
+        if (rc < 0 && first == 0)
+            first = rc;
+        c->result->segments_removed++;
+        c->result->segments_copied += s->live_count > 0;
+        c->result->freed_bytes += s->file_bytes;
+    }
+    return first;
+}
+
+/* Tables that existed before the walk and that no recipe led through are of no use any more. */
+static int retire_tables(struct cycle *c)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->table_count; i++) {
+        const struct fold_seg *seg = fold_segset_get(c->store->set, c->tables[i]);
+        bool gone = seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE;
+        bool fresh = false;
+        for (size_t k = 0; k < c->count; k++)
+            fresh = fresh || c->list[k].seg == c->tables[i];
+        if (c->named[i] || !gone || fresh)
+            continue;
+        rc = fold_forward_retire(c->store->forward, c->tables[i]);
+        c->result->tables_retired += rc == 0;
+    }
+    return rc;
+}
+
+static void fini(struct cycle *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        set_condemned(c, c->list[i].seg, false);
+        free(c->list[i].entries);
+    }
+    atomic_store(&c->store->live, NULL);
+    fold_gate_wait(c->gate); /* whoever still holds the map has left */
+    fold_livemap_destroy(c->live);
+    free(c->list);
+    free(c->tables);
+    free(c->named);
+}
+
+static int remove_condemned(struct cycle *c)
+{
+    int rc = step(c, 3);
+    if (rc == 0)
+        rc = fold_compact_run(c->store, c->list, &c->count, c->live, c->opt, c->result);
+    if (rc == 0)
+        rc = step(c, 4);
+    if (rc == 0 && c->count > 0) {
+        tell(c, "commit", 0, 1);
+        rc = fold_catalog_checkpoint(c->catalog);
+    }
+    if (rc == 0)
+        rc = step(c, 5);
+    if (rc == 0 && c->count > 0)
+        rc = unindex(c);
+    if (rc == 0)
+        rc = step(c, 6);
+    /* Readers that resolved a location before the tables were there must be through. */
+    fold_gate_wait(c->gate);
+    if (rc == 0)
+        rc = remove_files(c);
+    return rc;
+}
+
+static int run_pass(struct cycle *c, uint32_t *next, uint32_t last)
+{
+    int rc = fold_forward_list(c->store->forward, &c->tables, &c->table_count);
+    if (rc == 0) {
+        qsort(c->tables, c->table_count, sizeof *c->tables, by_number);
+        c->named = calloc(c->table_count + 1, sizeof *c->named);
+        rc = c->named != NULL ? choose(c, next, last) : -ENOMEM;
+    }
+    if (rc == 0)
+        rc = step(c, 1);
+    if (rc == 0)
+        rc = mark(c);
+    if (rc == 0)
+        rc = step(c, 2);
+    if (rc == 0)
+        rc = condemn(c);
+    if (rc == 0)
+        rc = remove_condemned(c);
+    if (rc == 0)
+        rc = retire_tables(c);
+    fini(c);
+    return rc;
+}
+
+int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
+                     const struct fold_collect_options *opt, struct fold_collect_result *out)
+{
+    *out = (struct fold_collect_result){0};
+    if (store->appender == NULL || store->index == NULL)
+        return -EROFS;
+    if (opt->full)
+        fold_appender_roll(store->appender);
+    int rc = fold_sealer_flush(store->sealer);
+    uint32_t next = 1, last = fold_segset_last(store->set);
+    while (rc == 0 && next <= last) {
+        struct cycle c = {.store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
+        rc = run_pass(&c, &next, last);
+    }
+    if (rc == 0)
+        atomic_store(&store->garbage, out->garbage_bytes);
+    return rc;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records are decoded (and so verified) and put anew in batches; the new places are on stable storage before a forwarding table
+ * names them.
+ */
+#include "meta/compact.h"
+
+#include "meta/base/err.h"
+#include "meta/base/log.h"
+#include "meta/storeparts.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define BATCH       64u
+#define BATCH_BYTES (4u << 20)
+
+struct copier {
+    struct fold_store *store;
+    const struct fold_collect_options *opt;
+    struct fold_collect_result *result;
+    struct fold_put puts[BATCH];
+    uint32_t off[BATCH]; /* where each came from */
+    size_t n;
+    size_t bytes;
+    struct fold_forward_entry *moved; /* of the segment being copied */
+    size_t moved_count;
+};
+
+/* Sleeps so that copying stays below the rate asked for. */
+static void pace(const struct copier *c, uint64_t bytes)
+{
+    if (c->opt->rate == 0)
+        return;
+    uint64_t ns = (uint64_t)((double)bytes / (double)c->opt->rate * 1e9);
+    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    nanosleep(&ts, NULL);
+}
+
+static int put_batch(struct copier *c)
+{
+    int rc = c->n > 0 ? fold_appender_put(c->store->appender, c->puts, c->n, true) : 0;
+    for (size_t i = 0; i < c->n; i++) {
+        if (rc == 0)
+            c->moved[c->moved_count++] = (struct fold_forward_entry){c->off[i], c->puts[i].loc};
+        free((void *)(uintptr_t)c->puts[i].data);
+    }
+    pace(c, c->bytes);
+    c->n = 0;
+    c->bytes = 0;
+    return rc;
+}
+
+/* Takes one record into the batch. */
+static int take(struct copier *c, struct fold_loc loc)
+{
+    struct fold_view view;
+    int rc = fold_reader_view(c->store->reader, loc, &view);
+    if (rc < 0)
+        return rc;
+    void *raw = malloc(view.raw_len);
+    rc = raw != NULL ? fold_reader_decode(c->store->reader, &view, raw) : -ENOMEM;
+    if (rc == 0) {
+        c->puts[c->n] = (struct fold_put){.data = raw, .len = view.raw_len, .fp = view.fp};
+        c->off[c->n++] = loc.off;
+        c->bytes += view.raw_len;
+        c->result->copied_bytes += view.stored_len;
+    } else {
+        free(raw);
+    }
+    fold_reader_unview(c->store->reader, &view);
+    return rc;
+}
+
+static int copy_segment(struct copier *c, const struct fold_condemned *s, const struct fold_livemap *live)
+{
+    c->moved = malloc((s->live_count + 1) * sizeof *c->moved);
+    c->moved_count = 0;
+    int rc = c->moved != NULL ? 0 : -ENOMEM;
+    for (uint32_t i = 0; rc == 0 && i < s->count; i++) {
+        struct fold_loc loc = {s->seg, s->entries[i].off};
+        if (!fold_livemap_test(live, loc))
+            continue;
+        rc = take(c, loc);
+        if (rc == 0 && (c->n == BATCH || c->bytes >= BATCH_BYTES))
+            rc = put_batch(c);
+        if (rc == 0 && c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg))
+            rc = -ECANCELED;
+    }
+    int last = put_batch(c);
+    rc = rc < 0 ? rc : last;
+    if (rc == 0)
+        rc = fold_barrier_sync(c->store->barrier);
+    if (rc == 0 && c->moved_count > 0)
+        rc = fold_forward_add(c->store->forward, s->seg, c->moved, c->moved_count);
+    free(c->moved);
+    return rc;
+}
+
+int fold_compact_run(struct fold_store *store, struct fold_condemned *list, size_t *count,
+                     const struct fold_livemap *live, const struct fold_collect_options *opt,
+                     struct fold_collect_result *result)
+{
+    struct copier *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return -ENOMEM;
+    c->store = store;
+    c->opt = opt;
+    c->result = result;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < *count;) {
+        struct fold_collect_progress p = {"copy", i, *count};
+        if (opt->progress != NULL)
+            opt->progress(opt->arg, &p);
+        rc = list[i].live_count > 0 ? copy_segment(c, &list[i], live) : 0;
+        if (rc != -FOLD_E_BAD_RECORD && rc != -FOLD_E_LOST_CHUNK && rc != -EIO) {
+            i++;
+            continue;
+        }
+        /* Damage stays where it is, so that it can still be healed. */
+        fold_warn("segment %08x is not collected: %s", list[i].seg, fold_err_text(rc));
+        atomic_store(&fold_segset_get(store->set, list[i].seg)->condemned, false);
+        free(list[i].entries);
+        list[i] = list[--*count];
+        rc = 0;
+    }
+    free(c);
+    return rc;
+}
