@@ -186,6 +186,27 @@ static void hits_come_from_the_right_place(void **state FOLD_UNUSED)
     rig_fini(&r);
 }
 
+/* Full segments are sealed and indexed behind the writers' backs; the open table does not grow with
+ * the data. */
+static void full_segments_move_to_the_index(void **state FOLD_UNUSED)
+{
+    static struct fold_loc locs[N * 4];
+    struct fold_loc loc;
+    enum fold_hit hit = FOLD_HIT_OPEN;
+    struct rig r;
+    rig_init(&r);
+    r.opt.segment_bytes = 64u << 10;
+    rig_open(&r);
+    put_many(&r, 0, N * 4, locs);
+    for (int i = 0; i < 1000 && hit == FOLD_HIT_OPEN; i++) {
+        assert_true(rig_find(&r, 0, &loc, &hit));
+        (void)usleep(10000);
+    }
+    assert_true(hit == FOLD_HIT_INDEX || hit == FOLD_HIT_LOCALITY);
+    assert_true(fold_loc_equal(loc, locs[0]));
+    rig_fini(&r);
+}
+
 static int count_fp(void *arg, const struct fold_fp *fp FOLD_UNUSED,
                     struct fold_loc loc FOLD_UNUSED)
 {
@@ -497,6 +518,7 @@ int main(void)
         cmocka_unit_test(equal_fingerprints_do_not_mix_contents),
         cmocka_unit_test(wide_fingerprints_are_compared_whole),
         cmocka_unit_test(hits_come_from_the_right_place),
+        cmocka_unit_test(full_segments_move_to_the_index),
         cmocka_unit_test(unclean_ends_lose_nothing),
         cmocka_unit_test(read_only_changes_nothing),
         cmocka_unit_test(dependencies_name_what_is_not_durable),
