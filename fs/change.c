@@ -121,11 +121,12 @@ void fold_change_born(struct fold_change *c, const struct fold_inode *inode)
 /* Takes everything the catalog holds about the inode out of it. */
 static int drop(struct fold_change *c, struct fold_change_item *item)
 {
-    const struct fold_attr *attr = &item->attr;
+    struct fold_attr *attr = &item->attr;
     if ((attr->flags & FOLD_INODE_XATTRS) != 0) {
         int rc = fold_xattr_remove_all(c->txn, attr->ino);
         if (rc < 0)
             return rc;
+        attr->flags &= ~(FOLD_INODE_XATTRS | FOLD_INODE_ACCESS_ACL | FOLD_INODE_DEFAULT_ACL);
     }
     if (S_ISREG(attr->mode) && attr->mapped > 0)
         fold_recipe_drop(c->txn, attr->ino, 0, UINT64_MAX);

@@ -66,13 +66,19 @@ static void set_times(struct fold_attr *attr, const struct stat *st, int to_set,
 }
 
 /*
- * Nothing at all to set: a chown that changes nothing, which drops set-id bits like any other; or the kernel's notice before
- * somebody else changes the content, which says itself whether it drops them.
+ * Nothing at all to set: a chown that changes nothing, which drops set-id bits like any other, so that only the owner may
+ * do it while there are some; or the kernel's notice of a change of content by anybody who has the file open, which says
+ * itself whether it drops them.
  */
-static bool is_void_chown(fuse_req_t req, const struct fold_attr *attr, int to_set)
+static int void_chown(fuse_req_t req, const struct fold_inode *inode, struct fold_attr *attr)
 {
     uid_t uid = fuse_req_ctx(req)->uid;
-    return to_set == 0 && (uid == 0 || uid == attr->uid);
+    uint32_t mode = mode_after_chown(req, attr);
+    if (uid == 0 || uid == attr->uid)
+        attr->mode = mode;
+    else if (mode != attr->mode && inode->opens == 0)
+        return -EPERM;
+    return 0;
 }
 
 /* Everything but the size. */
@@ -86,8 +92,10 @@ static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat 
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
         attr->mode = (attr->mode & S_IFMT) | (st->st_mode & 07777);
         rc = fold_acl_follow_mode(fold_session_catalog(s), c.txn, attr);
-    } else if ((to_set & SET_OWNER) != 0 || is_void_chown(req, attr, to_set)) {
+    } else if ((to_set & SET_OWNER) != 0) {
         attr->mode = mode_after_chown(req, attr);
+    } else if (to_set == 0) {
+        rc = void_chown(req, inode, attr);
     }
     if (rc < 0)
         return fold_change_abort(&c, rc);
