@@ -21,6 +21,36 @@ struct fold_edit_page {
     struct fold_page page;
 };
 
+static bool dropped(const struct fold_edit *c, uint64_t page_no)
+{
+    for (size_t i = 0; i < c->drop_count; i++)
+        if (page_no >= c->drops[i][0] && page_no <= c->drops[i][1])
+            return true;
+    return false;
+}
+
+/* Fills `p` with the page as the catalog has it. */
+static int load(struct fold_edit *c, struct fold_edit_page *p)
+{
+    struct fold_cached_page *cached;
+    int rc = fold_pagecache_get(c->session->pages, c->inode->ino, p->page_no, &cached);
+    if (rc != 0)
+        return rc;
+    uint32_t n = cached->page.count;
+    p->page.extents = malloc((n + 8) * sizeof p->page.extents[0]);
+    if (p->page.extents != NULL) {
+        if (n > 0)
+            memcpy(p->page.extents, cached->page.extents, n * sizeof p->page.extents[0]);
+        p->page.count = n;
+        p->page.cap = n + 8;
+        p->mapped_before = fold_page_mapped(&p->page);
+    } else {
+        rc = -ENOMEM;
+    }
+    fold_cached_put(&cached->cached);
+    return rc;
+}
+
 static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
 {
     for (size_t i = c->count; i > 0; i--)
@@ -38,23 +68,9 @@ static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
     }
     struct fold_edit_page *p = &c->pages[c->count];
     *p = (struct fold_edit_page){.page_no = page_no};
-    struct fold_cached_page *cached;
-    c->rc = fold_pagecache_get(c->session->pages, c->inode->ino, page_no, &cached);
-    if (c->rc != 0)
-        return NULL;
-    uint32_t n = cached->page.count;
-    p->page.extents = malloc((n + 8) * sizeof p->page.extents[0]);
-    if (p->page.extents != NULL) {
-        if (n > 0)
-            memcpy(p->page.extents, cached->page.extents, n * sizeof p->page.extents[0]);
-        p->page.count = n;
-        p->page.cap = n + 8;
-        p->mapped_before = fold_page_mapped(&p->page);
-        c->count++;
-    } else {
-        c->rc = -ENOMEM;
-    }
-    fold_cached_put(&cached->cached);
+    if (!dropped(c, page_no))
+        c->rc = load(c, p);
+    c->count += c->rc == 0;
     return c->rc == 0 ? p : NULL;
 }
 
@@ -71,8 +87,11 @@ static int forget_page(void *arg, uint64_t page_no, const struct fold_page *p)
 static void drop_pages(struct fold_edit *c, uint64_t first, uint64_t last)
 {
     c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, forget_page, c);
-    if (c->rc == 0)
-        fold_recipe_drop(c->txn, c->inode->ino, first, last);
+    if (c->rc != 0)
+        return;
+    fold_recipe_drop(c->txn, c->inode->ino, first, last);
+    c->drops[c->drop_count][0] = first;
+    c->drops[c->drop_count++][1] = last;
 }
 
 static void cut_off(struct fold_edit *c, uint64_t from)
@@ -102,7 +121,8 @@ void fold_edit_punch(struct fold_edit *c, uint64_t off, uint64_t len)
     while (c->rc == 0 && off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
         uint64_t whole = end / FOLD_PAGE_BYTES; /* pages before it are covered to their end */
-        if (off % FOLD_PAGE_BYTES == 0 && whole > page_no && whole - page_no > MANY_PAGES) {
+        if (off % FOLD_PAGE_BYTES == 0 && whole > page_no && whole - page_no > MANY_PAGES &&
+            c->drop_count < FOLD_EDIT_DROPS) {
             drop_pages(c, page_no, whole - 1);
             off = whole * FOLD_PAGE_BYTES;
             continue;

@@ -11,12 +11,17 @@
 
 struct fold_session;
 
+/* Whole-page ranges one edit can drop; further ones are edited page by page. */
+#define FOLD_EDIT_DROPS 4
+
 struct fold_edit {
     struct fold_session *session;
     struct fold_inode *inode;
     struct fold_txn *txn;
     struct fold_edit_page *pages; /* touched, in no order */
     size_t count, cap;
+    uint64_t drops[FOLD_EDIT_DROPS][2]; /* first and last page: empty by now, whatever the catalog still has */
+    size_t drop_count;
     int64_t mapped; /* change */
     int rc;         /* first error; later calls do nothing */
 };
