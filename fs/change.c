@@ -6,6 +6,7 @@
  */
 #include "fs/change.h"
 
+#include "fs/collector.h"
 #include "fs/session.h"
 #include "meta/inode.h"
 #include "meta/recipe.h"
@@ -185,6 +186,8 @@ int fold_change_commit(struct fold_change *c) FOLD_NO_ANALYSIS
             unlock(c);
             return rc;
         }
+        if (c->logical_bytes < 0)
+            fold_collector_released(c->s->collector, (uint64_t)-c->logical_bytes);
     } else {
         fold_txn_abort(c->txn);
     }

@@ -5,6 +5,7 @@
  */
 #include "fs/edit.h"
 
+#include "fs/collector.h"
 #include "fs/pagecache.h"
 #include "fs/session.h"
 #include "meta/inode.h"
@@ -79,6 +80,7 @@ static int forget_page(void *arg, uint64_t page_no, const struct fold_page *p)
 {
     struct fold_edit *c = arg;
     c->mapped -= (int64_t)fold_page_mapped(p);
+    c->released += fold_page_mapped(p);
     fold_pagecache_drop(c->session->pages, c->inode->ino, page_no);
     return 0;
 }
@@ -118,6 +120,8 @@ void fold_edit_begin(struct fold_edit *c, struct fold_session *s, struct fold_in
 void fold_edit_punch(struct fold_edit *c, uint64_t off, uint64_t len)
 {
     uint64_t end = off + len;
+    if (off < c->inode->disk_size)
+        c->released += FOLD_MIN(end, c->inode->disk_size) - off;
     while (c->rc == 0 && off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
         uint64_t whole = end / FOLD_PAGE_BYTES; /* pages before it are covered to their end */
@@ -192,5 +196,7 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
     }
     fold_lock_drop(&inode->lock);
     finish(c, committed);
+    if (committed && c->released > 0)
+        fold_collector_released(c->session->collector, c->released);
     return c->rc;
 }

@@ -22,6 +22,7 @@ struct fold_edit {
     size_t count, cap;
     uint64_t drops[FOLD_EDIT_DROPS][2]; /* first and last page: empty by now, whatever the catalog still has */
     size_t drop_count;
+    uint64_t released; /* bytes that were mapped before and may be garbage now */
     int64_t mapped; /* change */
     int rc;         /* first error; later calls do nothing */
 };

@@ -4,6 +4,7 @@
  */
 #include "fs/live.h"
 
+#include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/flush.h"
 #include "fs/session.h"
@@ -46,9 +47,42 @@ static int live_sync(void *session, json_t *args, struct fold_control_reply *rep
     return fold_flush_all(session);
 }
 
+static void gc_progress(void *arg, const struct fold_collect_progress *p)
+{
+    json_t *line = json_pack("{s:s, s:I, s:I}", "step", p->step, "done", (json_int_t)p->done, "total", (json_int_t)p->total);
+    if (line != NULL)
+        (void)fold_control_progress(arg, line);
+}
+
+static bool gc_cancelled(void *arg)
+{
+    return fold_control_cancelled(arg);
+}
+
+static int live_gc(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fold_session *s = session;
+    struct fold_collect_options opt = {
+        .full = json_is_true(json_object_get(args, "full")),
+        .arg = reply,
+        .progress = gc_progress,
+        .cancelled = gc_cancelled,
+    };
+    json_int_t rate = json_integer_value(json_object_get(args, "rate"));
+    if (rate < 0)
+        return -EINVAL;
+    opt.rate = (uint64_t)rate;
+    struct fold_collect_result r;
+    int rc = fold_collector_run(s->collector, &opt, &r);
+    if (rc == 0)
+        fold_control_result(reply, fold_stats_gc_json(&r));
+    return rc;
+}
+
 static const struct fold_control_verb verbs[] = {
     {"stats", live_stats},
     {"sync", live_sync},
+    {"gc", live_gc},
 };
 
 int fold_live_start(struct fold_session *s)

@@ -5,6 +5,7 @@
 #include "fs/session.h"
 
 #include "fs/budget.h"
+#include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/chunkcache.h"
 #include "fs/flush.h"
@@ -79,6 +80,8 @@ static int open_parts(struct fold_session *s)
         rc = fold_flusher_create(s, s->opt.commit_seconds, &s->flusher);
     if (rc == 0 && !s->opt.read_only)
         rc = fold_orphans_clean(s);
+    if (rc == 0 && !s->opt.read_only)
+        rc = fold_collector_create(s, &s->collector);
     return rc;
 }
 
@@ -107,6 +110,8 @@ int fold_session_close(struct fold_session *s)
     int first = 0;
     fold_control_stop(s->control);
     bool writable = s->volume != NULL && !s->opt.read_only;
+    fold_collector_destroy(s->collector);
+    s->collector = NULL;
     if (s->flusher != NULL)
         first = fold_flush_all(s);
     fold_workers_destroy(s->workers); /* runs what is queued, flushes included */

@@ -13,6 +13,7 @@
 struct fuse_session;
 struct fold_budget;
 struct fold_chunkcache;
+struct fold_collector;
 struct fold_control;
 struct fold_dedup;
 struct fold_flusher;
@@ -32,6 +33,7 @@ struct fold_session {
     struct fold_budget *budget;
     struct fold_flusher *flusher;
     struct fold_chunkcache *chunks;
+    struct fold_collector *collector; /* NULL on a read-only mount */
     struct fold_pagecache *pages;
     struct fold_control *control;
     struct fold_loop *loop;

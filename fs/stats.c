@@ -4,6 +4,7 @@
  */
 #include "fs/stats.h"
 
+#include "meta/collect.h"
 #include "meta/volume.h"
 
 void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out)
@@ -22,6 +23,7 @@ void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out)
     out->stored_bytes = info.stored_bytes;
     out->segment_bytes = info.segment_bytes;
     out->catalog_bytes = fold_catalog_bytes(v->catalog) + info.index_bytes;
+    out->garbage_bytes = info.garbage_bytes;
     out->chunks = info.chunks;
     out->segments = info.segments;
     out->open_segments = info.open_segments;
@@ -122,4 +124,13 @@ json_t *fold_stats_to_json(const struct fold_stats *s)
         return o;
     json_decref(o);
     return NULL;
+}
+
+json_t *fold_stats_gc_json(const struct fold_collect_result *r)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "extents", (json_int_t)r->extents, "walk_ms",
+                     (json_int_t)r->walk_ms, "segments_seen", (json_int_t)r->segments_seen, "segments_removed",
+                     (json_int_t)r->segments_removed, "segments_copied", (json_int_t)r->segments_copied,
+                     "copied_bytes", (json_int_t)r->copied_bytes, "freed_bytes", (json_int_t)r->freed_bytes,
+                     "garbage_bytes", (json_int_t)r->garbage_bytes, "tables_retired", (json_int_t)r->tables_retired);
 }

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+struct fold_collect_result;
 struct fold_volume;
 
 /* How the written bytes of this mount went; zero where nothing is mounted. */
@@ -50,6 +51,9 @@ struct fold_stats {
 /* Fills everything that the open volume and the process know; `ingest` is zeroed and `mounted`
  * false. */
 void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out);
+
+/* What a collection did, as an object; NULL if memory is short. */
+json_t *fold_stats_gc_json(const struct fold_collect_result *r);
 
 /* A new object with all keys, ratios included; NULL if memory is short. */
 json_t *fold_stats_to_json(const struct fold_stats *s);

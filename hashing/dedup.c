@@ -316,6 +316,11 @@ int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n)
     return 0;
 }
 
+void fold_dedup_forget(struct fold_dedup *d, const struct fold_fp *fp)
+{
+    (void)fold_filter_delete(d->filter, fp);
+}
+
 void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_bytes)
 {
     add(&d->count.bytes_in, bytes_in);

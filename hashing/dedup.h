@@ -58,6 +58,9 @@ void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_chunk *piece
  */
 int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n) FOLD_MUST;
 
+/* A fingerprint left the index: the filter forgets it. Any thread. */
+void fold_dedup_forget(struct fold_dedup *d, const struct fold_fp *fp);
+
 /* Adds to the counters of the ingest path what the caller alone sees. */
 void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_bytes);
 

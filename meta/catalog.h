@@ -64,6 +64,12 @@ fold_lsn fold_catalog_durable(const struct fold_catalog *c);
 /* Forces a checkpoint now (also done by a background thread of the catalog when the journal has grown). */
 int fold_catalog_checkpoint(struct fold_catalog *c) FOLD_MUST;
 
+/*
+ * Gives the space of deleted entries back: checkpoint, then a full compaction of the database. Blocks for long; other calls
+ * go on meanwhile.
+ */
+int fold_catalog_shrink(struct fold_catalog *c) FOLD_MUST;
+
 /* Hands out a fresh inode number (persisted with the next commit). */
 fold_ino fold_catalog_new_ino(struct fold_catalog *c);
 

@@ -194,6 +194,14 @@ static void *run(void *arg)
     return NULL;
 }
 
+int fold_catalog_shrink(struct fold_catalog *c)
+{
+    int rc = fold_catalog_checkpoint(c);
+    if (rc == 0 && !c->read_only)
+        fold_kv_compact(c->kv, NULL, 0, NULL, 0);
+    return rc;
+}
+
 int fold_checkpoint_start(struct fold_catalog *c)
 {
     int rc = pthread_create(&c->thread, NULL, run, c);

@@ -346,6 +346,8 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
         struct cycle c = {.store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
         rc = run_pass(&c, &next, last);
     }
+    if (rc == 0 && opt->full && out->segments_removed > 0)
+        fold_index_compact(store->index);
     if (rc == 0)
         atomic_store(&store->garbage, out->garbage_bytes);
     return rc;

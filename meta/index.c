@@ -367,3 +367,8 @@ uint64_t fold_index_bytes(struct fold_index *ix)
 {
     return fold_kv_live_bytes(ix->kv);
 }
+
+void fold_index_compact(struct fold_index *ix)
+{
+    fold_kv_compact(ix->kv, NULL, 0, NULL, 0);
+}

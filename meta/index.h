@@ -54,6 +54,9 @@ typedef int (*fold_index_fp_fn)(void *arg, const struct fold_fp *fp, struct fold
 int fold_index_summaries(struct fold_index *ix, fold_index_summary_fn fn, void *arg) FOLD_MUST;
 int fold_index_each(struct fold_index *ix, fold_index_fp_fn fn, void *arg) FOLD_MUST;
 
+/* Gives the space of removed entries back. Blocks for long; lookups go on. */
+void fold_index_compact(struct fold_index *ix);
+
 /* Number of loads applied in the life of the index. */
 uint64_t fold_index_generation(const struct fold_index *ix);
 

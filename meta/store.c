@@ -284,6 +284,11 @@ int fold_store_compare(struct fold_store *s, struct fold_loc loc, const void *da
     return fold_reader_compare(s->reader, loc, data, len, equal);
 }
 
+struct fold_loc fold_store_where(struct fold_store *s, struct fold_loc loc)
+{
+    return fold_forward_resolve(s->forward, loc);
+}
+
 void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t bytes)
 {
     fold_reader_prefetch(s->reader, loc, bytes);

@@ -113,6 +113,9 @@ int fold_store_compare(struct fold_store *s, struct fold_loc loc, const void *da
 int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data, uint32_t len,
                     const struct fold_fp *fp) FOLD_MUST;
 
+/* Where the chunk named by `loc` is now, after healing and collecting. */
+struct fold_loc fold_store_where(struct fold_store *s, struct fold_loc loc);
+
 /* Asks the kernel to bring [loc, loc+bytes) of the segment into memory soon. Never blocks on the disk. */
 void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t bytes);
 

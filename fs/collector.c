@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One cycle at a time under `running`. Background cycles copy at a bounded rate; a full one runs as fast as it is told.
+ */
+#include "fs/collector.h"
+
+#include "fs/edit.h"
+#include "fs/flush.h"
+#include "fs/pagecache.h"
+#include "fs/session.h"
+#include "hashing/dedup.h"
+#include "meta/base/err.h"
+#include "meta/base/log.h"
+
+#include <errno.h>
+#include <sys/statvfs.h>
+
+#define LOOK_SECONDS 5
+/* Released bytes that start a cycle: an eighth of all data, but not less than this; less when idle or short of space. */
+#define RELEASED_MIN (256ull << 20)
+#define RELEASED_IDLE (16ull << 20)
+#define IDLE_SECONDS 30
+#define BACKGROUND_RATE (64ull << 20)
+/* Recipe pages led to new places in one collection; the next one goes on. */
+#define MOVED_MAX (1u << 20)
+
+struct moved_page {
+    fold_ino ino;
+    uint64_t page_no;
+};
+
+struct fold_collector {
+    struct fold_session *session;
+    struct fold_lock running; /* one cycle at a time; held for all of it */
+    struct fold_lock lock;
+    pthread_cond_t wake;
+    bool stop; /* guarded by lock */
+    atomic_bool stopping;
+    _Atomic uint64_t released; /* since the last cycle began */
+    _Atomic uint64_t cycles, freed;
+    pthread_t thread;
+    const struct fold_collect_options *user; /* of the running cycle */
+    struct moved_page *moved;                /* of the running cycle */
+    size_t moved_count, moved_cap;
+};
+
+static bool cancelled(void *arg)
+{
+    struct fold_collector *c = arg;
+    const struct fold_collect_options *u = c->user;
+    return atomic_load(&c->stopping) || (u->cancelled != NULL && u->cancelled(u->arg));
+}
+
+static void progress(void *arg, const struct fold_collect_progress *p)
+{
+    struct fold_collector *c = arg;
+    if (c->user->progress != NULL)
+        c->user->progress(c->user->arg, p);
+}
+
+static void dropped(void *arg, const struct fold_fp *fp)
+{
+    struct fold_collector *c = arg;
+    fold_dedup_forget(c->session->dedup, fp);
+}
+
+static void moved(void *arg, fold_ino ino, uint64_t page_no)
+{
+    struct fold_collector *c = arg;
+    if (c->moved_count == MOVED_MAX)
+        return;
+    if (c->moved_count == c->moved_cap) {
+        size_t cap = c->moved_cap > 0 ? c->moved_cap * 2 : 256;
+        struct moved_page *grown = realloc(c->moved, cap * sizeof *grown);
+        if (grown == NULL)
+            return; /* the table simply lives longer */
+        c->moved = grown;
+        c->moved_cap = cap;
+    }
+    c->moved[c->moved_count++] = (struct moved_page){ino, page_no};
+}
+
+/* Lets one recipe page name the places where its chunks are now. */
+static int lead_page(struct fold_session *s, struct fold_inode *inode, uint64_t page_no)
+{
+    int rc = fold_flush_freeze(s, inode);
+    if (rc != 0)
+        return rc;
+    struct fold_cached_page *page;
+    rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
+    if (rc == 0) {
+        struct fold_edit e;
+        fold_edit_begin(&e, s, inode);
+        for (uint32_t i = 0; i < page->page.count; i++) {
+            struct fold_extent x = page->page.extents[i];
+            struct fold_loc to = x.loc;
+            if (x.kind == FOLD_EXTENT_DATA)
+                to = fold_store_where(s->volume->store, x.loc);
+            if (fold_loc_equal(to, x.loc))
+                continue;
+            x.loc = to;
+            fold_edit_extent(&e, &x);
+        }
+        fold_cached_put(&page->cached);
+        fold_lock_take(&inode->lock);
+        uint64_t size = inode->disk_size;
+        fold_lock_drop(&inode->lock);
+        rc = fold_edit_end(&e, size);
+    }
+    fold_flush_unfreeze(inode);
+    return rc;
+}
+
+static int lead_recipes(struct fold_collector *c)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->moved_count && !cancelled(c); i++) {
+        struct fold_inode *inode;
+        rc = fold_itable_get(c->session->inodes, c->moved[i].ino, &inode);
+        if (rc == -ESTALE) {
+            rc = 0; /* removed meanwhile */
+            continue;
+        }
+        if (rc == 0) {
+            rc = lead_page(c->session, inode, c->moved[i].page_no);
+            fold_itable_put(c->session->inodes, inode);
+        }
+    }
+    return rc;
+}
+
+static int cycle(struct fold_collector *c, const struct fold_collect_options *user, struct fold_collect_result *out)
+{
+    struct fold_collect_options opt = {
+        .full = user->full,
+        .rate = user->rate,
+        .arg = c,
+        .progress = progress,
+        .cancelled = cancelled,
+        .dropped = dropped,
+        .moved = moved,
+    };
+    struct fold_session *s = c->session;
+    c->user = user;
+    c->moved_count = 0;
+    uint64_t seen = atomic_load(&c->released);
+    int rc = fold_collect_run(s->volume->store, s->volume->catalog, s->gate, &opt, out);
+    if (rc == 0) {
+        atomic_fetch_sub(&c->released, seen);
+        atomic_fetch_add(&c->cycles, 1);
+        atomic_fetch_add(&c->freed, out->freed_bytes);
+        rc = lead_recipes(c);
+    }
+    return rc;
+}
+
+int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
+                       struct fold_collect_result *out)
+{
+    fold_lock_take(&c->running);
+    int rc = opt->full ? fold_flush_all(c->session) : 0;
+    if (rc == 0)
+        rc = cycle(c, opt, out);
+    if (rc == 0 && opt->full) {
+        /* Recipes were led away from forwarded places: a second look retires the tables and what was kept for them. */
+        struct fold_collect_result again = {0};
+        if (c->moved_count > 0 || out->segments_copied > 0)
+            rc = cycle(c, opt, &again);
+        out->freed_bytes += again.freed_bytes;
+        out->segments_removed += again.segments_removed;
+        out->tables_retired += again.tables_retired;
+        out->garbage_bytes = again.segments_seen > 0 ? again.garbage_bytes : out->garbage_bytes;
+        if (rc == 0)
+            rc = fold_catalog_shrink(c->session->volume->catalog);
+    }
+    fold_lock_drop(&c->running);
+    return rc;
+}
+
+void fold_collector_released(struct fold_collector *c, uint64_t bytes)
+{
+    if (c != NULL)
+        atomic_fetch_add_explicit(&c->released, bytes, memory_order_relaxed);
+}
+
+void fold_collector_totals(const struct fold_collector *c, uint64_t *cycles, uint64_t *freed_bytes)
+{
+    *cycles = atomic_load(&c->cycles);
+    *freed_bytes = atomic_load(&c->freed);
+}
+
+/* Whether enough was released for a cycle, given how things are now. */
+static bool due(struct fold_collector *c, unsigned idle_seconds)
+{
+    struct fold_session *s = c->session;
+    uint64_t released = atomic_load(&c->released);
+    struct fold_counters counters;
+    fold_catalog_counters(s->volume->catalog, &counters);
+    if (released >= FOLD_MAX(RELEASED_MIN, counters.logical_bytes / 8))
+        return true;
+    if (released >= RELEASED_IDLE && idle_seconds >= IDLE_SECONDS)
+        return true;
+    struct statvfs host;
+    if (released == 0 || fstatvfs(s->volume->fd, &host) != 0)
+        return false;
+    return host.f_bavail < host.f_blocks / 20;
+}
+
+static void *collector_main(void *arg)
+{
+    struct fold_collector *c = arg;
+    static const struct fold_collect_options background = {.rate = BACKGROUND_RATE};
+    pthread_setname_np(pthread_self(), "fold-collect");
+    fold_lsn seen = 0;
+    unsigned idle = 0;
+    fold_lock_take(&c->lock);
+    while (!c->stop) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += LOOK_SECONDS;
+        (void)fold_lock_wait(&c->lock, &c->wake, &until);
+        if (c->stop)
+            break;
+        fold_lock_drop(&c->lock);
+        fold_lsn lsn = fold_catalog_lsn(c->session->volume->catalog);
+        idle = lsn == seen ? idle + LOOK_SECONDS : 0;
+        seen = lsn;
+        if (due(c, idle)) {
+            struct fold_collect_result r;
+            int rc = fold_collector_run(c, &background, &r);
+            if (rc == 0 && r.segments_removed > 0)
+                fold_info("collected: %llu segments removed, %llu bytes freed", (unsigned long long)r.segments_removed,
+                          (unsigned long long)r.freed_bytes);
+            else if (rc != 0 && rc != -ECANCELED)
+                fold_warn("collection stopped: %s", fold_err_text(rc));
+        }
+        fold_lock_take(&c->lock);
+    }
+    fold_lock_drop(&c->lock);
+    return NULL;
+}
+
+int fold_collector_create(struct fold_session *s, struct fold_collector **out)
+{
+    struct fold_collector *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return -ENOMEM;
+    c->session = s;
+    fold_lock_init(&c->running, FOLD_RANK_SESSION, "collection");
+    fold_lock_init(&c->lock, FOLD_RANK_LEAF, "collector");
+    fold_cond_init(&c->wake);
+    int rc = pthread_create(&c->thread, NULL, collector_main, c);
+    if (rc != 0) {
+        free(c);
+        return -rc;
+    }
+    *out = c;
+    return 0;
+}
+
+void fold_collector_destroy(struct fold_collector *c)
+{
+    if (c == NULL)
+        return;
+    atomic_store(&c->stopping, true);
+    fold_lock_take(&c->lock);
+    c->stop = true;
+    pthread_cond_broadcast(&c->wake);
+    fold_lock_drop(&c->lock);
+    pthread_join(c->thread, NULL);
+    pthread_cond_destroy(&c->wake);
+    fold_lock_fini(&c->lock);
+    fold_lock_fini(&c->running);
+    free(c->moved);
+    free(c);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * When the collector of meta/collect.h runs on an open session: on demand, and by itself when enough was released since the last
+ * cycle, sooner if the host runs low on space or nobody is writing.
+ */
+#ifndef FOLD_FS_COLLECTOR_H
+#define FOLD_FS_COLLECTOR_H
+
+#include "meta/collect.h"
+
+struct fold_collector;
+struct fold_session;
+
+/* Starts the background thread. -ENOMEM, -EAGAIN. */
+int fold_collector_create(struct fold_session *s, struct fold_collector **out) FOLD_MUST;
+
+/* Cancels a cycle that is running and joins. NULL is fine. */
+void fold_collector_destroy(struct fold_collector *c);
+
+/*
+ * Runs a collection now, after the one that may be running. With opt->full everything is flushed first, recipes are led
+ * away from forwarded places, and the catalog gives its space back too. `arg`, `progress` and `cancelled` of `opt` are used.
+ */
+int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
+                       struct fold_collect_result *out) FOLD_MUST;
+
+/* `bytes` of files were deleted or overwritten. Cheap; any thread. */
+void fold_collector_released(struct fold_collector *c, uint64_t bytes);
+
+/* Cycles that ended well since the mount, and what they freed. */
+void fold_collector_totals(const struct fold_collector *c, uint64_t *cycles, uint64_t *freed_bytes);
+
+#endif
