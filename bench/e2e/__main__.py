@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 
-from e2e import dataset, fiojobs, item, machine, measure, peers, plan, plot, report, resources, streams, targets, trees
+from e2e import dataset, fiojobs, item, machine, measure, peers, plan, plot, report, resources, stages, streams
+from e2e import targets, trees
 from e2e.summary import Summary
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -23,11 +24,11 @@ PROBLEMS = (resources.Failure, OSError, subprocess.SubprocessError, ValueError)
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures foldfs beside its peers.")
-    parser.add_argument("mode", nargs="?", default="quick", choices=[*plan.PLANS, "render"],
-                        help="sizes of the run; render makes table and plots of existing results again")
+    parser.add_argument("mode", nargs="?", default="quick", choices=[*plan.PLANS, "stages", "render"],
+                        help="sizes of the run; stages: profile foldfs; render: table and plots of old results")
     parser.add_argument("--rounds", type=int, help="rounds to take the median of")
     parser.add_argument("--stream-mib", type=int, help="size of the sequential files")
-    parser.add_argument("--targets", default="*", help="patterns of targets, comma list (foldfs,ext4,bindfs,zfs-fuse,btrfs)")
+    parser.add_argument("--targets", default="*", help="patterns, comma list: foldfs,ext4,bindfs,zfs-fuse,btrfs")
     parser.add_argument("--work", default="*", help="patterns of items, comma list; what they need must be in it")
     parser.add_argument("--dir", default="/var/tmp", help="where stores lie (default %(default)s)")
     parser.add_argument("--out", help="where results go (default bench/results/MODE)")
@@ -66,8 +67,8 @@ def make_targets(args, work, sizes):
     return usable, skipped
 
 
-def make_scene(sizes, shm):
-    """Payloads and trees on tmpfs."""
+def make_payloads(sizes, shm):
+    """What sequential work writes, on tmpfs."""
     room = os.statvfs(shm)
     need = 2 * sizes.stream_bytes + sizes.tree_files * 24000
     if room.f_bavail * room.f_frsize < need:
@@ -76,6 +77,12 @@ def make_scene(sizes, shm):
     scene.unique = dataset.Payload(os.path.join(shm, "unique"), sizes.stream_bytes, dataset.random_block())
     scene.compressible = dataset.Payload(os.path.join(shm, "compressible"), sizes.stream_bytes,
                                          dataset.compressible_block())
+    return scene
+
+
+def make_scene(sizes, shm):
+    """Payloads and trees."""
+    scene = make_payloads(sizes, shm)
     scene.tree = os.path.join(shm, "tree")
     scene.tree_bytes = dataset.make_tree(scene.tree, sizes.tree_files)
     scene.tar = os.path.join(shm, "tree.tar")
@@ -157,9 +164,20 @@ def render(folder):
     return summary
 
 
+def profile(args, stack, sizes, work, shm):
+    """Where the daemon's processor time goes."""
+    target = targets.Foldfs(work, args.foldfs, args.mkfs_options.split(), args.mount_options)
+    stack.push(target.destroy)
+    found = stages.run(make_payloads(sizes, shm), target, args.foldfs, shm)
+    folder = args.out or os.path.join(TOP, "bench/results/stages")
+    stages.save(found, folder)
+    print(stages.markdown(found), end="")
+    return 0
+
+
 def run(args, stack):
     """Everything between the command line and the results."""
-    sizes = dataclasses.replace(plan.PLANS[args.mode])
+    sizes = dataclasses.replace(plan.PLANS.get(args.mode, plan.PLANS["quick"]))
     sizes.rounds = args.rounds or sizes.rounds
     sizes.stream_bytes = args.stream_mib * plan.MIB if args.stream_mib else sizes.stream_bytes
     sizes.image_bytes = min(sizes.image_bytes, sizes.stream_bytes)
@@ -168,6 +186,8 @@ def run(args, stack):
     stack.push(shutil.rmtree, work, True)
     shm = tempfile.mkdtemp(prefix="foldfs-bench.", dir="/dev/shm")
     stack.push(shutil.rmtree, shm, True)
+    if args.mode == "stages":
+        return profile(args, stack, sizes, work, shm)
     usable, skipped = make_targets(args, work, sizes)
     for target in usable:
         stack.push(target.destroy)
@@ -182,7 +202,7 @@ def run(args, stack):
         "targets": [{"name": t.name, "title": t.title} for t in usable],
         "skipped": skipped,
         "items": [{"name": i.name, "title": i.title, "group": i.group, "unit": i.unit,
-                   "more_is_better": i.more_is_better} for i in items],
+                   "more_is_better": i.more_is_better, "derived": i.derived} for i in items],
         "samples": [], "stats": [],
     }
     begin = time.monotonic()

@@ -55,7 +55,8 @@ def run_job(order, job, ready_fd, go_fd, result_fd):
         data = map_payload(order["payload"])
         work = write
     else:
-        data = memoryview(mmap.mmap(-1, order["block"], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE))
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        data = memoryview(mmap.mmap(-1, order["block"], flags=flags))
         work = read
     os.write(ready_fd, b"r")
     os.read(go_fd, 1)

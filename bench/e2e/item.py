@@ -22,6 +22,7 @@ class Item:
     stored: bool = False  # note by how much the stored bytes grow
     check: Optional[Callable] = None  # off the clock: the content is what was written
     applies: Optional[Callable] = None  # targets that can do it at all
+    derived: bool = False  # another figure of work that an earlier item did: no processor time of its own
 
     @property
     def more_is_better(self):

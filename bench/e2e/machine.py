@@ -34,10 +34,9 @@ def _version(argv):
 
 def _disk(path):
     number = os.stat(path).st_dev
-    base = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
-    rotating = _first(base + "/queue/rotational", r"(\d)", "?")
-    name = os.path.basename(os.path.realpath(base))
-    return f"{name} ({'rotating' if rotating == '1' else 'not rotating' if rotating == '0' else 'unknown kind'})"
+    base = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    model = _first(os.path.join(base, "device/model"), r"(.*)", "")
+    return " ".join(part for part in (os.path.basename(base), model) if part)
 
 
 def describe(work, foldfs):

@@ -8,20 +8,19 @@ import subprocess
 from e2e.summary import client, daemon
 
 COLOURS = {"foldfs": "#1b4f9c", "ext4": "#444444", "bindfs": "#9a9a9a", "zfs-fuse": "#c0651a", "btrfs": "#3d8b4f"}
-HEAD = """set terminal svg size {width},460 font "DejaVu Sans,12" background "#ffffff" linewidth 1
+HEAD = """set terminal svg size {width},{height} font "DejaVu Sans,13" background "#ffffff" linewidth 1
 set output "{out}"
-set title "{title}" textcolor "#111111"
+set title "{title}" noenhanced textcolor rgb "#111111"
 set style data histograms
 set style fill solid 1.0 noborder
 set boxwidth 0.9
-set grid ytics linecolor "#dddddd"
-set border 3 linecolor "#333333"
-set tics nomirror textcolor "#111111"
-set xtics rotate by -28 left
-set ylabel "{label}" textcolor "#111111"
-set key outside top right textcolor "#111111"
-set bmargin 8
-set rmargin 22
+set grid ytics linetype 1 linecolor rgb "#dddddd"
+set border 3 linecolor rgb "#333333"
+set tics nomirror textcolor rgb "#111111"
+set xtics scale 0 rotate by {turn} noenhanced
+set ylabel "{label}" textcolor rgb "#111111"
+set key outside top right textcolor rgb "#111111"
+set bmargin {bottom}
 """
 
 
@@ -38,8 +37,11 @@ def draw(folder, name, title, label, head, rows, logarithmic=False, stacked=Fals
     out = os.path.join(folder, f"{name}.svg")
     lines = ["$data << END"]
     lines += [quoted(text) + " " + " ".join("NaN" if v is None else f"{v:.6g}" for v in values) for text, values in rows]
-    lines += ["END", HEAD.format(width=max(760, 130 + 30 * len(rows) * (1 if stacked else len(head))), out=out,
-                                 title=title, label=label)]
+    longest = max(len(text) for text, _ in rows)
+    bottom = longest * (0.5 if stacked else 0.3) + 2
+    width = max(760, 220 + 26 * len(rows) * (1 if stacked else max(2, len(head) // 2)))
+    lines += ["END", HEAD.format(width=width, height=int(340 + 16 * bottom), bottom=bottom, out=out,
+                                 title=title, label=label, turn="90 right" if stacked else "-30 left")]
     lines.append("set style histogram rowstacked" if stacked else "set style histogram clustered gap 1")
     lines.append("set logscale y" if logarithmic else "set yrange [0:*]")
     colours = colours or [COLOURS.get(h, "#7a4fa0") for h in head]
@@ -55,14 +57,15 @@ def draw(folder, name, title, label, head, rows, logarithmic=False, stacked=Fals
 
 def grouped(summary, wanted):
     """Rows of the items that wanted(item) picks, one value a target."""
-    return [(item["title"], [summary.median(name, t) for t in summary.targets])
+    return [(name, [summary.median(name, t) for t in summary.targets])
             for name, item in summary.items.items() if wanted(item)]
 
 
 def processor_rows(summary):
     """Per target and stream item: client, daemon."""
     rows = []
-    for name in ("write-unique", "write-stored", "write-compressible", "read-cold", "read-cold-compressed", "read-warm"):
+    for name in ("write-unique", "write-stored", "write-compressible", "read-cold", "read-cold-compressed",
+                 "read-warm"):
         if name not in summary.items:
             continue
         for target in summary.targets:
@@ -90,7 +93,7 @@ def draw_all(summary, folder):
         draw(folder, "processor", "Processor time (less is better)", "core-s/GB", ["client", "daemon"],
              processor_rows(summary), stacked=True, colours=["#9a9a9a", "#1b4f9c"]),
         draw(folder, "stored", "Growth of the stored bytes (less is better)", "MiB", targets,
-             [(item["title"], [None if g is None else max(g, 0) / (1 << 20) for g in
+             [(name, [None if g is None else max(g, 0) / (1 << 20) for g in
                                (summary.median(name, t, lambda s: s.get("stored_grown")) for t in targets)])
               for name, item in summary.items.items() if item["group"] in ("stream", "tree")]),
     ]

@@ -17,7 +17,9 @@ def number(figure):
         return f"{figure / 1000:.1f}k"
     if size >= 100:
         return f"{figure:.0f}"
-    return f"{figure:.1f}" if size >= 10 else f"{figure:.2f}"
+    if size >= 10:
+        return f"{figure:.1f}"
+    return f"{figure:.2f}" if size >= 0.1 or size == 0 else f"{figure:.3f}"
 
 
 def table(head, rows):
@@ -49,6 +51,8 @@ def processor(summary):
     """Client and daemon apart."""
     rows = []
     for name, item in summary.items.items():
+        if item["derived"]:
+            continue
         row = [f"{item['title']}, core-s per {summary.cpu_unit(name)}"]
         for target in summary.targets:
             ours, theirs = summary.cpu(name, target, client), summary.cpu(name, target, daemon)

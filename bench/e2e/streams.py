@@ -97,7 +97,8 @@ def items():
     return [
         Item("write-unique", "write unique, incompressible", "stream", "MB/s", write("unique", "unique"),
              before=stamp("unique", "unique"), stored=True),
-        Item("write-stored", "write stored data, just written", "stream", "MB/s", write("unique", "again"), stored=True),
+        Item("write-stored", "write stored data, just written", "stream", "MB/s", write("unique", "again"),
+             stored=True),
         Item("write-stored-cold", "write stored data, store cold", "stream", "MB/s", write("unique", "cold"), cold=True,
              stored=True, check=check("unique", "unique", "again", "cold")),
         Item("space-pass", "dedup after the fact", "other", "s", space_pass, stored=True,
