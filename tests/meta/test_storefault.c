@@ -3,6 +3,7 @@
  * Each call into the host filesystem, and each into the database, fails once at every point of a
  * workload. Whatever the store acknowledged must be there afterwards, and the store must work
  * again.
+ * ctest-labels: slow
  */
 #include "blob_rig.h"
 
