@@ -74,8 +74,6 @@ static inline void group_range(uint32_t header, uint32_t off, uint32_t *from, ui
     uint32_t g = off / 32;
     *from = g == 0 ? 0 : header >> (5 * g - 5) & 31;
     *to = g == FOLD_PROBE_GROUPS - 1 ? FOLD_PROBE_SLOTS : header >> (5 * g) & 31;
-    if (*to > FOLD_PROBE_SLOTS)
-        *to = FOLD_PROBE_SLOTS;
 }
 
 static bool at_home(const struct spot *s, uint32_t ages, bool *away)

@@ -12,7 +12,7 @@
 #include <errno.h>
 
 /* Keys probed between two looks at whether a writer interfered: enough to keep many lines on their way from memory. */
-#define BLOCK 128
+#define BLOCK 256
 
 /* Insertions ahead of which a line is fetched. */
 #define AHEAD 8

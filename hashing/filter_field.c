@@ -101,8 +101,11 @@ static uint32_t candidates(const struct fold_field *f, uint32_t line, const stru
             out[k] = out[k - 1];
         out[k] = e;
     }
-    for (uint32_t k = 0; k < n; k++)
+    /* Their other lines are hardly ever in the cache; let them come all at once. */
+    for (uint32_t k = 0; k < n; k++) {
         out[k].other = other_line(f, line, out[k].off);
+        __builtin_prefetch(fold_field_line(f, out[k].other) + FOLD_PROBE_WORDS - 1, 1);
+    }
     return n;
 }
 

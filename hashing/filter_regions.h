@@ -14,7 +14,7 @@
 #include "hashing/frame_pool.h"
 
 /* Entries per 100 slots at which the filter grows. */
-#define FOLD_FILTER_LOAD 95
+#define FOLD_FILTER_LOAD 96
 
 struct fold_region {
     struct fold_field field;
