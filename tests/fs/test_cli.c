@@ -118,7 +118,7 @@ static void help_and_version(void **state)
     expect("foldfs help mount", 0, "commit=N", NULL);
     expect("/usr/bin/foldfs --version", 0, "foldfs " FOLD_VERSION, NULL);
     expect("foldfs version", 0, "foldfs " FOLD_VERSION, NULL);
-    static const char *const verbs[] = {"mkfs", "mount", "umount", "stats", "sync"};
+    static const char *const verbs[] = {"mkfs", "mount", "umount", "stats", "sync", "gc"};
     for (size_t i = 0; i < FOLD_ARRAY_LEN(verbs); i++) {
         char line[64];
         snprintf(line, sizeof line, "foldfs %s --help", verbs[i]);
@@ -130,6 +130,19 @@ static void help_and_version(void **state)
         snprintf(line, sizeof line, "foldfs %s a b c", verbs[i]);
         expect(line, FOLD_EXIT_USAGE, NULL, "too many operands");
     }
+}
+
+static void kernels_are_listed(void **state)
+{
+    (void)state;
+    expect("foldfs kernels", 0, "fingerprint", NULL);
+    expect("foldfs kernels --json", 0, "\"name\": \"cdc\"", NULL);
+    expect("foldfs kernels --json", 0, "\"rate\": null", NULL);
+    expect("foldfs kernels cdc", FOLD_EXIT_USAGE, NULL, "too many operands");
+    expect("foldfs kernels --fast", FOLD_EXIT_USAGE, NULL, "unknown option");
+    setenv("FOLDFS_CPU", "scalar", 1);
+    expect("foldfs kernels", 0, "cdc          scalar  *", NULL);
+    unsetenv("FOLDFS_CPU");
 }
 
 static void wrong_words(void **state)
@@ -370,6 +383,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_and_version),
+        cmocka_unit_test(kernels_are_listed),
         cmocka_unit_test(wrong_words),
         in_dir(mkfs_refuses_what_cannot_be),
         in_dir(mkfs_makes_a_store_once),
