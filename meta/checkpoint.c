@@ -65,7 +65,9 @@ static int begin_flush(struct fold_catalog *c, fold_lsn *upto)
         fold_step(FOLD_STEP_JOURNAL_SYNCED);
         fold_journal_rotate(c->journal);
         fold_step(FOLD_STEP_ROTATED);
-        rc = fold_kv_flush(c->kv, false);
+        rc = fold_counters_store(c);
+        if (rc == 0)
+            rc = fold_kv_flush(c->kv, false);
     }
     fold_lock_drop(&c->commit);
     *upto = lsn;
@@ -196,8 +198,19 @@ static void *run(void *arg)
 
 int fold_catalog_shrink(struct fold_catalog *c)
 {
-    int rc = fold_catalog_checkpoint(c);
-    if (rc == 0 && !c->read_only)
+    if (c->read_only)
+        return 0;
+    int rc = 0;
+    fold_journal_lean(c->journal, true);
+    /* Twice: the file in use and the spare one change places. */
+    for (unsigned round = 0; rc == 0 && round < 2; round++) {
+        fold_lsn lsn;
+        rc = fold_txn_commit(fold_txn_begin(c), &lsn);
+        if (rc == 0)
+            rc = fold_catalog_checkpoint(c);
+    }
+    fold_journal_lean(c->journal, false);
+    if (rc == 0)
         fold_kv_compact(c->kv, NULL, 0, NULL, 0);
     return rc;
 }

@@ -23,8 +23,9 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define GROW_BYTES (4u << 20) /* the file is extended by this much at once */
-#define KEEP_BYTES (4u << 20) /* what a trimmed journal keeps for the next life */
+#define GROW_BYTES  (4u << 20)   /* the file is extended by this much at once */
+#define FIRST_BYTES (256u << 10) /* a small file: by this much */
+#define KEEP_BYTES  FIRST_BYTES  /* what a trimmed journal keeps for the next life */
 
 struct journal_file {
     struct journal_file *older; /* guarded by lock */
@@ -45,6 +46,7 @@ struct fold_journal {
     struct journal_file *old;     /* guarded by lock: left behind, not retired */
     _Atomic uint64_t pending_old; /* bytes in `old` */
     uint64_t last_append;         /* appender: where the last record begins */
+    atomic_bool lean;             /* files begun from now on do not inherit blocks */
     bool broken;                  /* appender: a failed append could not be undone */
 };
 
@@ -99,7 +101,9 @@ static int file_begin(struct fold_journal *j, uint32_t number, struct journal_fi
     if (fd < 0)
         return fd;
     struct stat st;
-    int rc = fold_io_pwrite(fd, header, sizeof header, 0);
+    int rc = atomic_load(&j->lean) ? fold_io_truncate(fd, 0) : 0;
+    if (rc == 0)
+        rc = fold_io_pwrite(fd, header, sizeof header, 0);
     if (rc == 0)
         rc = fold_io_fdatasync(fd);
     if (rc == 0)
@@ -163,7 +167,8 @@ static void file_reserve(struct journal_file *f, uint64_t need)
 {
     if (need <= f->reserved)
         return;
-    uint64_t goal = (need + GROW_BYTES - 1) / GROW_BYTES * GROW_BYTES;
+    uint64_t step = need < GROW_BYTES ? FIRST_BYTES : GROW_BYTES;
+    uint64_t goal = (need + step - 1) / step * step;
     if (fold_io_fallocate(f->fd, 0, f->reserved, goal - f->reserved) == 0)
         f->reserved = goal;
 }
@@ -253,6 +258,11 @@ void fold_journal_rotate(struct fold_journal *j)
     j->current = j->next;
     j->next = NULL;
     fold_lock_drop(&j->lock);
+}
+
+void fold_journal_lean(struct fold_journal *j, bool lean)
+{
+    atomic_store(&j->lean, lean);
 }
 
 void fold_journal_retire(struct fold_journal *j)

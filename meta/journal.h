@@ -13,12 +13,16 @@
 #include "meta/store.h"
 #include "meta/types.h"
 
+#define FOLD_JOURNAL_NOTE_MAX 96
+
 struct fold_journal;
 
 struct fold_journal_record {
     fold_lsn lsn;
     const struct fold_dep *deps; /* what must be in the blob area for the record to count */
     size_t ndeps;
+    const void *note; /* at most FOLD_JOURNAL_NOTE_MAX bytes beside the data */
+    size_t note_len;
     const void *data;
     size_t len;
 };
@@ -64,6 +68,9 @@ int fold_journal_prepare(struct fold_journal *j) FOLD_MUST;
 
 /* Goes on in the next file (which must be prepared). The file left behind must have been synced. */
 void fold_journal_rotate(struct fold_journal *j);
+
+/* While `lean`, recycled files give their blocks back to the host instead of keeping them for the next records. */
+void fold_journal_lean(struct fold_journal *j, bool lean);
 
 /* Gives up the files before the current one; one of them is recycled. Failures only cost space and are logged. */
 void fold_journal_retire(struct fold_journal *j);

@@ -102,16 +102,21 @@ static void set_table_options(rocksdb_options_t *o, const struct fold_kv_options
     rocksdb_block_based_options_destroy(t);
 }
 
+#define ALWAYS                                                                                     \
+    "avoid_flush_during_shutdown=true;keep_log_file_num=2;max_log_file_size=1048576;"              \
+    "manifest_preallocation_size=65536;"                                                           \
+    "stats_dump_period_sec=0;stats_persist_period_sec=0;persist_stats_to_disk=false;"              \
+    "memtable_whole_key_filtering=true;"
+#define ASCENDING                                                                                  \
+    "allow_concurrent_memtable_write=false;"                                                       \
+    "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1;"
+
 static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **out)
 {
     rocksdb_options_t *base = rocksdb_options_create();
     rocksdb_options_t *o = rocksdb_options_create();
     char *message = NULL;
-    rocksdb_get_options_from_string(base,
-                                    "avoid_flush_during_shutdown=true;keep_log_file_num=2;"
-                                    "max_log_file_size=1048576;stats_dump_period_sec=0;"
-                                    "stats_persist_period_sec=0;persist_stats_to_disk=false",
-                                    o, &message);
+    rocksdb_get_options_from_string(base, opt->ascending ? ALWAYS ASCENDING : ALWAYS, o, &message);
     rocksdb_options_destroy(base);
     if (message != NULL) {
         rocksdb_options_destroy(o);
@@ -119,8 +124,10 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     }
     rocksdb_options_set_create_if_missing(o, opt->create);
     rocksdb_options_set_info_log_level(o, 2 /* warnings */);
-    rocksdb_options_set_write_buffer_size(
-        o, opt->write_buffer_bytes != 0 ? opt->write_buffer_bytes : 64u << 20);
+    uint64_t buffer = opt->write_buffer_bytes != 0 ? opt->write_buffer_bytes : 64u << 20;
+    rocksdb_options_set_write_buffer_size(o, buffer);
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(
+        o, (double)opt->memory_filter_bytes / (double)buffer);
     rocksdb_options_set_max_write_buffer_number(
         o, opt->write_buffers != 0 ? (int)opt->write_buffers : 2);
     rocksdb_options_set_max_open_files(
