@@ -134,6 +134,14 @@ bool fold_filter_delete(struct fold_filter *f, const struct fold_fp *fp)
     return found;
 }
 
+void fold_filter_set_limit(struct fold_filter *f, uint64_t bytes)
+{
+    struct body *b = f->b;
+    fold_lock_take(&b->lock);
+    b->regions.limit = bytes == 0 ? 0 : FOLD_MAX(bytes / FOLD_FRAME_BYTES, 1);
+    fold_lock_drop(&b->lock);
+}
+
 void fold_filter_info(const struct fold_filter *f, struct fold_filter_info *out)
 {
     struct body *b = f->b;

@@ -5,9 +5,9 @@
  * steps keeps it there; it grows by itself without being given the keys again. Keys are w[0] of a fingerprint mixed
  * with w[1].
  *
- * False positives: 0.014 % in a filter created for the keys it holds. They rise to twice that while it doubles, and each
- * doubling makes the entries older than it vaguer: about 0.025 % after one, 0.06 % after three. fold_filter_info tells
- * how many there were; creating the filter anew from the fingerprints resets this.
+ * False positives: 0.015 % in a filter created for the keys it holds. Each doubling since then makes older entries vaguer by
+ * a bit: 0.03 % after one, 0.05 % after two, 0.09 % after three. fold_filter_info tells how many there were; creating the
+ * filter anew from the fingerprints starts afresh.
  *
  * Locking: probes run concurrently with one another and with one writer; inserts and deletes are serialised inside
  * (FOLD_RANK_FILTER).
@@ -49,6 +49,12 @@ int fold_filter_insert_batch(struct fold_filter *f, const struct fold_fp *fps, s
 /* Removes one occurrence of a key that was inserted. Removing a key never inserted is a bug of the caller; false if
  * no matching tag was found. */
 bool fold_filter_delete(struct fold_filter *f, const struct fold_fp *fp);
+
+/*
+ * Bounds the memory of lines; 0 is no bound. Beyond it the filter notes down 65536 more keys and answers "maybe" to
+ * everything, then it fails insertions for good. Raising the bound in time heals it.
+ */
+void fold_filter_set_limit(struct fold_filter *f, uint64_t bytes);
 
 struct fold_filter_info {
     uint64_t keys;      /* inserted and not deleted */

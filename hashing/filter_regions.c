@@ -21,6 +21,7 @@
 #define PROBE_TRIES  8
 #define SPINS        200
 #define RETRY_EVERY  4096             /* insertions between attempts to grow after one failed */
+#define MAX_HOMELESS 65536
 #define LOST         (UINT64_MAX / 2) /* `homeless` after a position could not be noted down */
 
 static void begin(struct fold_regions *s)
@@ -330,6 +331,8 @@ static int region_grow(struct fold_regions *s, size_t r)
 {
     uint32_t frames = fold_field_frames(&s->regions[r].field);
     uint32_t step = frames < BIG_FRAMES ? 1 : 2;
+    if (s->limit != 0 && fold_frame_pool_used(&s->pool) + step > s->limit)
+        return -ENOMEM;
     if (frames + step < FOLD_PROBE_MAX_FRAMES)
         return region_resize(s, r, frames + step);
     if (s->regions[r].range.depth < FOLD_PROBE_MAX_DEPTH)
@@ -359,8 +362,10 @@ static void grow_fullest(struct fold_regions *s)
 static int take_in(struct fold_regions *s, struct fold_region *g, uint32_t x)
 {
     uint32_t have = g->homeless_count;
-    if ((have & (have - 1)) == 0) { /* room is always a power of two */
-        uint32_t *more = realloc(g->homeless, (size_t)FOLD_MAX(have * 2, 1) * sizeof *more);
+    if ((have & (have - 1)) == 0 || s->homeless >= MAX_HOMELESS) { /* room is always a power of two */
+        uint32_t *more = NULL;
+        if (s->homeless < MAX_HOMELESS)
+            more = realloc(g->homeless, (size_t)FOLD_MAX(have * 2, 1) * sizeof *more);
         if (more == NULL) {
             __atomic_store_n(&s->homeless, LOST, __ATOMIC_RELEASE);
             return -ENOMEM;

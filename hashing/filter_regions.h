@@ -36,6 +36,7 @@ struct fold_regions {
     uint64_t slots;
     uint64_t grow_at;  /* number of entries at which to grow */
     uint64_t retries;  /* insertions while some positions were homeless */
+    size_t limit;      /* frames beyond which no region grows; 0 is none */
     uint64_t homeless; /* atomic; nonzero: probes answer "maybe" */
     uint64_t sequence; /* atomic */
     struct fold_filter_view *view; /* atomic; the newest, with all older ones behind it */

@@ -243,6 +243,61 @@ static void copies_of_different_ages(void **state)
     fold_filter_destroy(f);
 }
 
+/* Out of memory to grow: nothing is missed, and once there is memory again all is as it should be. */
+static void blind_until_it_can_grow(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    fold_filter_set_limit(f, info_of(f).bytes);
+    uint64_t keys = 0;
+    while (!info_of(f).blind) {
+        assert_true(keys < 200000);
+        insert_range(f, keys, keys + 100);
+        keys += 100;
+    }
+    assert_int_equal(count_maybe(f, 1ull << 40, (1ull << 40) + 1000), 1000);
+    insert_range(f, keys, keys + 10000);
+    keys += 10000;
+    assert_int_equal(fold_filter_save(f, -1, "none", 1), -EAGAIN);
+    for (uint64_t i = keys - 500; i < keys; i++) {
+        struct fold_fp fp = fp_of(i);
+        assert_true(fold_filter_delete(f, &fp));
+    }
+    keys -= 500;
+    assert_int_equal(info_of(f).keys, keys);
+    fold_filter_set_limit(f, 0);
+    insert_range(f, keys, keys + 20000);
+    keys += 20000;
+    assert_false(info_of(f).blind);
+    assert_int_equal(count_maybe(f, 0, keys), keys);
+    assert_true(count_maybe(f, 1ull << 40, (1ull << 40) + 100000) < 200);
+    fold_filter_destroy(f);
+}
+
+/* Too much for too long: it says so, and from then on answers "maybe" for ever. */
+static void lost_keys_are_never_denied(void **state)
+{
+    (void)state;
+    struct fold_filter *f = filter_of(0);
+    fold_filter_set_limit(f, info_of(f).bytes);
+    uint64_t failed = 0;
+    for (uint64_t i = 0; i < 300000; i++) {
+        struct fold_fp fp = fp_of(i);
+        failed += fold_filter_insert(f, &fp) == -ENOMEM;
+    }
+    assert_true(failed > 0);
+    fold_filter_set_limit(f, 0);
+    failed = 0;
+    for (uint64_t i = 300000; i < 310000; i++) {
+        struct fold_fp fp = fp_of(i);
+        failed += fold_filter_insert(f, &fp) == -ENOMEM;
+    }
+    assert_true(failed < 5000); /* there is room again */
+    assert_true(info_of(f).blind);
+    assert_int_equal(count_maybe(f, 0, 310000), 310000);
+    fold_filter_destroy(f);
+}
+
 static int temp_dir(char path[32])
 {
     (void)snprintf(path, 32, "/tmp/fold-filter-XXXXXX");
@@ -349,6 +404,8 @@ int main(void)
         cmocka_unit_test(random_model),
         cmocka_unit_test(copies_are_counted_to_three),
         cmocka_unit_test(copies_of_different_ages),
+        cmocka_unit_test(blind_until_it_can_grow),
+        cmocka_unit_test(lost_keys_are_never_denied),
         cmocka_unit_test(save_and_load),
         cmocka_unit_test(small_filter_small_file),
         cmocka_unit_test(damaged_file_is_refused),
