@@ -34,8 +34,11 @@ static struct fold_kv_options kv_options(uint64_t cache_bytes, uint64_t journal_
         .cache_bytes = cache_bytes != 0 ? cache_bytes : CACHE_BYTES,
         .write_buffer_bytes = FOLD_MAX(journal_bytes * BUFFER_FACTOR, (uint64_t)BUFFER_BYTES_MIN),
         .write_buffers = 4,
+        .memory_filter_bytes = 1u << 20,
+        .ascending = true,
         .filter = FOLD_KV_FILTER_BLOOM,
         .filter_bits = 10,
+        .partitioned = true, /* filters of a large catalog must not fill the cache as a whole */
         .lz4 = true,
     };
 }
@@ -88,7 +91,23 @@ int fold_catalog_format(int storefd)
     return rc == 0 ? fold_io_fsync(storefd) : rc;
 }
 
-/* Reads the counters and the seed; called again after replay for the counters of the last commit. */
+static int take_counters(struct fold_catalog *c, const void *data, size_t len)
+{
+    fold_lsn applied;
+    struct fold_counters sum;
+    int rc = fold_counters_decode(data, len, &applied, &sum);
+    if (rc < 0)
+        return rc;
+    atomic_store(&c->lsn, applied);
+    atomic_store(&c->next_ino, sum.next_ino);
+    atomic_store(&c->files, sum.files);
+    atomic_store(&c->directories, sum.directories);
+    atomic_store(&c->others, sum.others);
+    atomic_store(&c->logical_bytes, sum.logical_bytes);
+    return 0;
+}
+
+/* Reads the seed, and the counters as of the last flush. */
 static int load_counters(struct fold_catalog *c)
 {
     struct fold_kv_value v;
@@ -105,19 +124,9 @@ static int load_counters(struct fold_catalog *c)
     rc = fold_kv_get(c->kv, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, &v);
     if (rc < 0)
         return rc == -ENOENT ? -FOLD_E_BAD_CATALOG : rc;
-    fold_lsn applied;
-    struct fold_counters sum;
-    rc = fold_counters_decode(v.data, v.len, &applied, &sum);
+    rc = take_counters(c, v.data, v.len);
     fold_kv_value_fini(&v);
-    if (rc < 0)
-        return rc;
-    atomic_store(&c->lsn, applied);
-    atomic_store(&c->next_ino, sum.next_ino);
-    atomic_store(&c->files, sum.files);
-    atomic_store(&c->directories, sum.directories);
-    atomic_store(&c->others, sum.others);
-    atomic_store(&c->logical_bytes, sum.logical_bytes);
-    return 0;
+    return rc;
 }
 
 static int replay_one(void *arg, const struct fold_journal_record *rec)
@@ -135,7 +144,9 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
     int rc = fold_kv_write(c->kv, b);
     fold_kv_batch_destroy(b);
     if (rc == 0)
-        atomic_store(&c->lsn, rec->lsn);
+        rc = take_counters(c, rec->note, rec->note_len);
+    if (rc == 0 && atomic_load(&c->lsn) != rec->lsn)
+        rc = -FOLD_E_BAD_JOURNAL;
     return rc;
 }
 
@@ -153,14 +164,13 @@ static int replay(struct fold_catalog *c)
     if (applied != before || done.dropped != 0)
         fold_info("catalog: replayed %llu commits from the journal, dropped %llu that were not durable",
                   (unsigned long long)(applied - before), (unsigned long long)done.dropped);
-    rc = load_counters(c);
-    if (rc == 0 && atomic_load(&c->lsn) != applied)
-        rc = -FOLD_E_BAD_CATALOG;
-    if (rc < 0 || c->read_only)
-        return rc;
+    if (c->read_only)
+        return 0;
     fold_step(FOLD_STEP_REPLAYED);
     if (applied != before) {
         rc = fold_store_sync(c->store);
+        if (rc == 0)
+            rc = fold_counters_store(c);
         if (rc == 0)
             rc = fold_kv_flush(c->kv, true);
     }

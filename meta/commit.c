@@ -3,7 +3,7 @@
  * Transactions and the one place where they enter journal and database.
  *
  * Under the commit lock: number the commit, name the data it needs, append the batch to the journal (page cache), apply it to
- * the database's memory. If the append fails nothing has changed. If the database refuses what the journal has already, the record
+ * the database's memory. The totals travel as a note of the journal record and enter the database with each flush. If the append fails nothing has changed. If the database refuses what the journal has already, the record
  * is taken back and the catalog accepts nothing any more, because its memory is in doubt.
  */
 #include "meta/commit.h"
@@ -61,6 +61,19 @@ int fold_counters_decode(const void *data, size_t len, fold_lsn *applied, struct
     *applied = lsn;
     *sum = v;
     return 0;
+}
+
+int fold_counters_store(struct fold_catalog *c)
+{
+    struct fold_counters sum;
+    fold_catalog_counters(c, &sum);
+    uint8_t value[FOLD_COUNTERS_MAX];
+    size_t len = fold_counters_encode(value, atomic_load(&c->lsn), &sum);
+    struct fold_kv_batch *b = fold_kv_batch_create();
+    fold_kv_batch_put(b, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, value, len);
+    int rc = fold_kv_write(c->kv, b);
+    fold_kv_batch_destroy(b);
+    return rc;
 }
 
 int fold_catalog_fail(struct fold_catalog *c, int rc, const char *what)
@@ -128,10 +141,10 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     };
     uint8_t value[FOLD_COUNTERS_MAX];
     size_t value_len = fold_counters_encode(value, next, &sum);
-    fold_kv_batch_put(t->batch, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, value, value_len);
 
     struct fold_dep deps[FOLD_STORE_MAX_DEPS];
-    struct fold_journal_record rec = {.lsn = next, .deps = deps};
+    struct fold_journal_record rec = {
+        .lsn = next, .deps = deps, .note = value, .note_len = value_len};
     rec.ndeps = fold_store_deps(c->store, deps);
     rec.data = fold_kv_batch_data(t->batch, &rec.len);
     int rc = fold_journal_append(c->journal, &rec);

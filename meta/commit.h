@@ -63,12 +63,15 @@ struct fold_txn {
     int64_t files, directories, others, logical_bytes;
 };
 
-/* Value of FOLD_KEY_COUNTERS. */
-#define FOLD_COUNTERS_MAX 80
+/* Value of FOLD_KEY_COUNTERS and note of each journal record. */
+#define FOLD_COUNTERS_MAX 80 /* at most FOLD_JOURNAL_NOTE_MAX */
 size_t fold_counters_encode(uint8_t out[FOLD_COUNTERS_MAX], fold_lsn applied,
                             const struct fold_counters *sum);
 int fold_counters_decode(const void *data, size_t len, fold_lsn *applied,
                          struct fold_counters *sum) FOLD_MUST;
+
+/* Puts lsn and totals into the database; before each flush, with commits held off. */
+int fold_counters_store(struct fold_catalog *c) FOLD_MUST;
 
 /* Stops accepting commits for good; logs the first time. Returns `rc`. */
 int fold_catalog_fail(struct fold_catalog *c, int rc, const char *what);

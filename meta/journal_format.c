@@ -61,19 +61,22 @@ size_t fold_journal_head_write(uint8_t out[FOLD_JOURNAL_HEAD_MAX], uint32_t seed
                                const struct fold_journal_record *rec)
 {
     struct fold_wr w = fold_wr_init(out, FOLD_JOURNAL_HEAD_MAX);
-    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * rec->ndeps;
-    if (rec->ndeps > FOLD_STORE_MAX_DEPS || rec->len > FOLD_JOURNAL_RECORD_MAX - head_len)
+    if (rec->ndeps > FOLD_STORE_MAX_DEPS || rec->note_len > FOLD_JOURNAL_NOTE_MAX)
+        return 0;
+    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * rec->ndeps + rec->note_len;
+    if (rec->len > FOLD_JOURNAL_RECORD_MAX - head_len)
         return 0;
     fold_wr_u32(&w, RECORD_MAGIC);
     fold_wr_u32(&w, 0);
     fold_wr_u32(&w, (uint32_t)(head_len + rec->len));
-    fold_wr_u16(&w, 0);
+    fold_wr_u16(&w, (uint16_t)rec->note_len);
     fold_wr_u16(&w, (uint16_t)rec->ndeps);
     fold_wr_u64(&w, rec->lsn);
     for (size_t i = 0; i < rec->ndeps; i++) {
         fold_wr_u32(&w, rec->deps[i].seg);
         fold_wr_u32(&w, rec->deps[i].end);
     }
+    fold_wr_bytes(&w, rec->note, rec->note_len);
     const struct fold_kernels *k = fold_kernels();
     uint32_t crc = k->crc32c(seed, out + 8, head_len - 8);
     crc = k->crc32c(crc, rec->data, rec->len);
@@ -201,11 +204,11 @@ static int read_record(struct source *s, uint64_t at, uint32_t seed,
     uint32_t magic = fold_rd_u32(&r);
     uint32_t crc = fold_rd_u32(&r);
     uint32_t len = fold_rd_u32(&r);
-    uint16_t flags = fold_rd_u16(&r);
+    uint16_t note_len = fold_rd_u16(&r);
     uint16_t ndeps = fold_rd_u16(&r);
-    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * (size_t)ndeps;
-    if (magic != RECORD_MAGIC || flags != 0 || ndeps > FOLD_STORE_MAX_DEPS || len < head_len ||
-        len > FOLD_JOURNAL_RECORD_MAX)
+    size_t head_len = FOLD_JOURNAL_FIXED_BYTES + 8 * (size_t)ndeps + note_len;
+    if (magic != RECORD_MAGIC || note_len > FOLD_JOURNAL_NOTE_MAX || ndeps > FOLD_STORE_MAX_DEPS ||
+        len < head_len || len > FOLD_JOURNAL_RECORD_MAX)
         return 0;
     rc = source_need(s, at, len, &p);
     if (rc <= 0)
@@ -220,6 +223,8 @@ static int read_record(struct source *s, uint64_t at, uint32_t seed,
     }
     rec->deps = deps;
     rec->ndeps = ndeps;
+    rec->note = fold_rd_bytes(&r, note_len);
+    rec->note_len = note_len;
     rec->data = p + head_len;
     rec->len = len - head_len;
     *end = at + len;

@@ -26,7 +26,7 @@ enum fold_table {
     FOLD_TABLE_XATTR = 'X'
 };
 
-#define FOLD_KEY_COUNTERS "Ccounters" /* in every batch: applied lsn and totals */
+#define FOLD_KEY_COUNTERS "Ccounters" /* lsn and totals of what the database holds */
 #define FOLD_KEY_SEED     "Cseed"     /* seed of the name hash, fixed at mkfs */
 
 #define FOLD_KEY_INO_BYTES  9

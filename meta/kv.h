@@ -24,6 +24,8 @@ struct fold_kv_options {
     uint64_t cache_bytes;        /* block cache, filters and index blocks included; 0 = 8 MiB */
     uint64_t write_buffer_bytes; /* memtable size that makes the database flush by itself; 0 = 64 MiB */
     uint32_t write_buffers;      /* memtables that may exist before writers are stalled; 0 = 2 */
+    uint32_t memory_filter_bytes; /* filter over the keys of a memtable, for many lookups in vain; 0 = none */
+    bool ascending;              /* keys of equal first byte are mostly written in rising order; one writer */
     uint32_t block_bytes;        /* 0 = 16 KiB */
     uint32_t max_open_files;     /* 0 = 256 */
     enum fold_kv_filter filter;

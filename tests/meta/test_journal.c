@@ -32,8 +32,13 @@ static int append(struct fold_journal *j, fold_lsn lsn)
     size_t len = payload_len(lsn);
     fill(buf, len, lsn);
     struct fold_dep deps[2] = {{1, (uint32_t)lsn}, {2, 7}};
-    struct fold_journal_record rec = {
-        .lsn = lsn, .deps = deps, .ndeps = lsn % 3, .data = buf, .len = len};
+    struct fold_journal_record rec = {.lsn = lsn,
+                                      .deps = deps,
+                                      .ndeps = lsn % 3,
+                                      .note = "a note",
+                                      .note_len = lsn % 7,
+                                      .data = buf,
+                                      .len = len};
     return fold_journal_append(j, &rec);
 }
 
@@ -45,7 +50,8 @@ static int see(void *arg, const struct fold_journal_record *rec)
     uint8_t want[4096];
     fill(want, payload_len(rec->lsn), rec->lsn);
     if (rec->len != payload_len(rec->lsn) || memcmp(rec->data, want, rec->len) != 0 ||
-        rec->ndeps != rec->lsn % 3 || (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
+        rec->note_len != rec->lsn % 7 ||
+        memcmp(rec->note, "a note", rec->note_len) != 0 || rec->ndeps != rec->lsn % 3 || (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
         s->wrong = true;
     if (s->n++ == 0)
         s->first = rec->lsn;
@@ -300,11 +306,12 @@ static void golden_bytes(void **state)
     for (unsigned i = 32; i < 60; i++)
         assert_int_equal(header[i], 0);
     struct fold_dep dep = {0x01020304, 0x50};
-    struct fold_journal_record rec = {.lsn = 9, .deps = &dep, .ndeps = 1, .data = "abc", .len = 3};
+    struct fold_journal_record rec = {.lsn = 9, .deps = &dep, .ndeps = 1, .note = "no",
+                                      .note_len = 2, .data = "abc", .len = 3};
     uint8_t head[FOLD_JOURNAL_HEAD_MAX];
-    assert_int_equal(fold_journal_head_write(head, seed, &rec), 32);
+    assert_int_equal(fold_journal_head_write(head, seed, &rec), 34);
     assert_memory_equal(head, "FDJ1", 4);
-    assert_memory_equal(head + 8, "\43\0\0\0\0\0\1\0\11\0\0\0\0\0\0\0\4\3\2\1\120\0\0\0", 24);
+    assert_memory_equal(head + 8, "\45\0\0\0\2\0\1\0\11\0\0\0\0\0\0\0\4\3\2\1\120\0\0\0no", 26);
     rec.len = FOLD_JOURNAL_RECORD_MAX;
     assert_int_equal(fold_journal_head_write(head, seed, &rec), 0);
 }
