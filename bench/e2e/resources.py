@@ -8,7 +8,6 @@ run leaves no mount and no loop device behind.
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -94,12 +93,6 @@ class Stack:
     def push(self, action, *args):
         """Remembers to call action(*args)."""
         self._actions.append((action, args))
-
-    def folder(self, path):
-        """Makes a directory that goes away at the end."""
-        os.makedirs(path)
-        self.push(shutil.rmtree, path, True)
-        return path
 
     def unwind(self):
         """Undoes everything; what fails is said and does not stop the rest."""
