@@ -83,6 +83,23 @@ static size_t find(const struct fold_kernels *k, const struct fold_cut_rule *r, 
     return to;
 }
 
+/*
+ * Where to cut when the whole of data[0..max) holds no cut: data with few different windows, often periodic. Cutting at
+ * a place that the content names, by thresholds that more and more windows pass, keeps such data in step with its own
+ * repetitions; only what looks the same everywhere (zeros) is cut at max.
+ */
+static size_t forced(const struct fold_kernels *k, const struct fold_cut *cut, const uint8_t *data)
+{
+    const int32_t rare = 64 * (32767 - cut->loose.form);
+    const int32_t forms[] = {rare < 32767 ? 32767 - rare : 0, 28671, 0};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        size_t at = k->cdc_scan(data, cut->max / 2, cut->max, forms[i]);
+        if (at < cut->max)
+            return at;
+    }
+    return cut->max;
+}
+
 size_t fold_cut_resume(const struct fold_cut *cut, const uint8_t *data, size_t len, size_t known)
 {
     const struct fold_kernels *k = fold_kernels();
@@ -100,7 +117,7 @@ size_t fold_cut_resume(const struct fold_cut *cut, const uint8_t *data, size_t l
         if (i < end)
             return i;
     }
-    return len >= cut->max ? cut->max : 0;
+    return len >= cut->max ? forced(k, cut, data) : 0;
 }
 
 size_t fold_cut_next(const struct fold_cut *cut, const uint8_t *data, size_t len)

@@ -30,7 +30,7 @@ struct fold_cut {
     enum fold_cut_kind kind;
     uint32_t avg; /* mean chunk length that users get, bytes, 4 KiB to 1 MiB, a power of two */
     uint32_t min; /* no content-defined cut before this length; FIXED: avg */
-    uint32_t max; /* a cut is forced at this length; FIXED: avg */
+    uint32_t max; /* no chunk is longer; FIXED: avg */
     struct fold_cut_rule strict; /* from min on */
     struct fold_cut_rule loose;  /* from strict.end to max */
 };
@@ -41,7 +41,8 @@ int fold_cut_init(struct fold_cut *cut, enum fold_cut_kind kind, uint32_t avg);
 /*
  * Content-defined: length of the first chunk of data[0..len), which starts at a chunk start. 0 if no cut is found
  * in fewer than `max` bytes and more data is needed to decide; never more than cut->max. With len >= cut->max the
- * result is never 0. The caller decides what to do with an undecided tail.
+ * result is never 0; data without any cut that long is divided between max / 2 and max. The caller decides what to do
+ * with an undecided tail.
  */
 size_t fold_cut_next(const struct fold_cut *cut, const uint8_t *data, size_t len);
 
