@@ -380,8 +380,8 @@ static int take_in(struct fold_regions *s, struct fold_region *g, uint32_t x)
 static void retry_homeless(struct fold_regions *s)
 {
     for (size_t r = 0; r < s->count; r++)
-        if (s->regions[r].homeless_count > 0)
-            (void)region_grow(s, r);
+        if (s->regions[r].homeless_count > 0 && region_grow(s, r) == 0)
+            set_grow_at(s);
 }
 
 int fold_regions_insert(struct fold_regions *s, uint64_t key)
@@ -400,12 +400,11 @@ int fold_regions_insert(struct fold_regions *s, uint64_t key)
         s->entries++;
     }
     end(s);
-    if (s->homeless != 0) {
-        if (g->homeless_count == 1 || s->retries++ % RETRY_EVERY == RETRY_EVERY - 1)
-            retry_homeless(s);
-    } else if (s->entries >= s->grow_at) {
+    bool first = g->homeless_count == 1;
+    if (s->entries >= s->grow_at)
         grow_fullest(s);
-    }
+    if (s->homeless != 0 && (first || s->retries++ % RETRY_EVERY == RETRY_EVERY - 1))
+        retry_homeless(s);
     return rc;
 }
 
