@@ -33,7 +33,7 @@ struct fold_change {
     int64_t files, directories, others, logical_bytes; /* change of the totals */
 };
 
-/* The current time as inodes are stamped with it: the tick the kernel stamps with, too. */
+/* The current time as inodes are stamped with it. */
 struct timespec fold_change_now(void);
 
 /* Locks the entries of up to FOLD_CHANGE_INODES directories, in order; NULL and repeated ones are fine. */

@@ -8,6 +8,7 @@
 #include "fs/aclstore.h"
 #include "fs/change.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
 #include "meta/dentry.h"
@@ -175,7 +176,9 @@ int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     if (w.len > FOLD_NAME_MAX || (target != NULL && strlen(target) > FOLD_SYMLINK_MAX))
         return -ENAMETOOLONG;
     struct fold_inode *dir = NULL;
-    int rc = fold_itable_get(s->inodes, parent, &dir);
+    int rc = fold_space_admit(s, FOLD_SPACE_NAME_BYTES);
+    if (rc == 0)
+        rc = fold_itable_get(s->inodes, parent, &dir);
     if (rc < 0)
         return rc == -ESTALE ? -ENOENT : rc;
     fold_names_lock(&dir, 1);

@@ -7,14 +7,15 @@
 #include "fs/ops.h"
 
 #include "fs/aclstore.h"
+#include "fs/budget.h"
 #include "fs/caller.h"
 #include "fs/change.h"
 #include "fs/data.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "meta/base/io.h"
 
 #include <errno.h>
-#include <limits.h>
 
 #define BLOCK_BYTES 4096
 
@@ -143,10 +144,13 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     fold_itable_put(s->inodes, inode);
 }
 
-/* Host units to ours, without overflow. */
-static uint64_t blocks(uint64_t n, uint64_t unit_bytes)
+/* Bytes of the host in our blocks, less what no file data may take. */
+static uint64_t free_blocks(uint64_t host_blocks, uint64_t unit_bytes, uint64_t taken_bytes)
 {
-    return unit_bytes >= BLOCK_BYTES ? n * (unit_bytes / BLOCK_BYTES) : n / (BLOCK_BYTES / unit_bytes);
+    uint64_t bytes;
+    if (__builtin_mul_overflow(host_blocks, unit_bytes, &bytes))
+        bytes = UINT64_MAX;
+    return bytes > taken_bytes ? (bytes - taken_bytes) / BLOCK_BYTES : 0;
 }
 
 /* What the host has; whether data takes as much is not known before it is written. */
@@ -160,15 +164,15 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
         fold_reply(req, rc);
         return;
     }
-    uint64_t unit = FOLD_MAX(host.f_frsize, 512);
     struct fold_counters totals;
     fold_catalog_counters(fold_session_catalog(s), &totals);
+    uint64_t taken = fold_space_reserve(&host) + fold_budget_used(s->budget);
     struct statvfs st = {
         .f_bsize = BLOCK_BYTES,
         .f_frsize = BLOCK_BYTES,
-        .f_blocks = blocks(host.f_blocks, unit),
-        .f_bfree = blocks(host.f_bfree, unit),
-        .f_bavail = blocks(host.f_bavail, unit),
+        .f_blocks = free_blocks(host.f_blocks, host.f_frsize, 0),
+        .f_bfree = free_blocks(host.f_bfree, host.f_frsize, taken),
+        .f_bavail = free_blocks(host.f_bavail, host.f_frsize, taken),
         .f_namemax = FOLD_NAME_MAX,
     };
     st.f_ffree = st.f_favail = st.f_bavail * INODES_PER_BLOCK;

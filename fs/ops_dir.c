@@ -25,7 +25,8 @@
 enum { AT_START = 0, AFTER_DOT = 1, AFTER_DOTS = 2 };
 
 struct dirhandle {
-    struct fold_inode *inode; /* referenced, counted in opens */
+    struct fold_inode *inode; /* referenced */
+    bool counted;             /* in the inode's opens: it was not removed before it was opened */
     struct fold_lock lock;    /* rank HANDLE; guards the members below */
     struct fold_dentry_iter *iter;
     uint64_t version;         /* of the directory, when iter was opened */
@@ -55,7 +56,8 @@ static void close_iter(struct dirhandle *dh)
 static void close_handle(struct fold_session *s, struct dirhandle *dh)
 {
     close_iter(dh);
-    fold_inode_close(s, dh->inode);
+    if (dh->counted)
+        fold_inode_close(s, dh->inode);
     fold_itable_put(s->inodes, dh->inode);
     fold_lock_fini(&dh->lock);
     free(dh);
@@ -71,15 +73,13 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         rc = -ENOTDIR;
     if (rc == 0 && (dh = calloc(1, sizeof *dh)) == NULL)
         rc = -ENOMEM;
-    if (rc == 0)
-        rc = fold_inode_open(inode);
     if (rc < 0) {
-        free(dh);
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
         return;
     }
     dh->inode = inode;
+    dh->counted = fold_inode_open(inode) == 0;
     fold_lock_init(&dh->lock, FOLD_RANK_HANDLE, "dirhandle");
     fi->fh = (uintptr_t)dh;
     if (fuse_reply_open(req, fi) < 0)

@@ -9,6 +9,7 @@
 #include "fs/creation.h"
 #include "fs/rename.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "fs/stamp.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
@@ -108,7 +109,9 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode = NULL, *dir = NULL;
     size_t len = strlen(newname);
-    int rc = len > FOLD_NAME_MAX ? -ENAMETOOLONG : fold_itable_get(s->inodes, ino, &inode);
+    int rc = len > FOLD_NAME_MAX ? -ENAMETOOLONG : fold_space_admit(s, FOLD_SPACE_NAME_BYTES);
+    if (rc == 0)
+        rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0)
         rc = fold_itable_get(s->inodes, newparent, &dir);
     if (rc == 0) {

@@ -10,6 +10,7 @@
 #include "fs/caller.h"
 #include "fs/change.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "meta/xattr.h"
 
 #include <errno.h>
@@ -143,6 +144,8 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
     int rc = check_change(s, name);
     if (rc == 0 && size > FOLD_XATTR_MAX)
         rc = -E2BIG;
+    if (rc == 0)
+        rc = fold_space_admit(s, FOLD_SPACE_NAME_BYTES + size);
     if (rc == 0)
         rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0) {

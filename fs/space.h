@@ -12,6 +12,9 @@
 
 struct fold_session;
 
+/* What a new name or inode may cost in the catalog, with room for journal and compaction. */
+#define FOLD_SPACE_NAME_BYTES 4096
+
 /* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most twice a second. */
 int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
 
