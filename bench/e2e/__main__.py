@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 from e2e import dataset, fiojobs, item, machine, measure, peers, plan, plot, report, resources, stages, streams
@@ -182,9 +181,9 @@ def run(args, stack):
     sizes.stream_bytes = args.stream_mib * plan.MIB if args.stream_mib else sizes.stream_bytes
     sizes.image_bytes = min(sizes.image_bytes, sizes.stream_bytes)
     sizes.random_bytes = min(sizes.random_bytes, sizes.stream_bytes // 4)
-    work = tempfile.mkdtemp(prefix="foldfs-bench.", dir=args.dir)
+    work = resources.work_folder(args.dir)
     stack.push(shutil.rmtree, work, True)
-    shm = tempfile.mkdtemp(prefix="foldfs-bench.", dir="/dev/shm")
+    shm = resources.work_folder("/dev/shm")
     stack.push(shutil.rmtree, shm, True)
     if args.mode == "stages":
         return profile(args, stack, sizes, work, shm)

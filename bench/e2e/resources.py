@@ -8,11 +8,14 @@ run leaves no mount and no loop device behind.
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
+FOLDER = "foldfs-bench"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -84,6 +87,15 @@ def unmount(path):
     subprocess.run(["umount", "-l", path], capture_output=True, timeout=120, check=False)
 
 
+def work_folder(parent):
+    """A directory for this run; those that killed runs have left there are removed."""
+    for name in os.listdir(parent):
+        parts = name.split(".")
+        if parts[0] == FOLDER and len(parts) == 3 and not os.path.exists(f"/proc/{parts[1]}"):
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{FOLDER}.{os.getpid()}.", dir=parent)
+
+
 class Stack:
     """Undo actions, run last in first out."""
 
@@ -105,10 +117,10 @@ class Stack:
 
 
 def on_signals():
-    """SIGTERM and SIGHUP end a run as ^C does: through its clean-up."""
+    """SIGTERM and SIGHUP end a run as ^C does: through its clean-up; ^C works where it was ignored, too."""
 
     def raise_interrupt(_number, _frame):
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, raise_interrupt)
