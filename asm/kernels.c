@@ -11,6 +11,7 @@
 #include "asm/crc32.h"
 #include "asm/crc32c.h"
 #include "asm/entropy.h"
+#include "asm/fingerprint.h"
 #include "asm/probe.h"
 #include "asm/zero.h"
 
@@ -34,8 +35,8 @@ static struct fold_kernels raw;     /* fixed after once */
 static struct fold_kernels counted; /* fixed after once */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static const char *const names[FOLD_KERNELS] = {"cdc",  "crc32c",  "crc32",  "probe",
-                                                "zero", "compare", "entropy"};
+static const char *const names[FOLD_KERNELS] = {"cdc",   "fingerprint", "crc32c",  "crc32",
+                                                "probe", "zero",        "compare", "entropy"};
 
 const char *fold_kernel_name(enum fold_kernel kernel)
 {
@@ -47,6 +48,7 @@ void fold_kernels_select(unsigned flags, struct fold_kernels *out)
     memset(out, 0, sizeof *out);
     out->level = fold_cpu_level(flags);
     fold_cdc_select(flags, out);
+    fold_fingerprint_select(flags, out);
     fold_crc32c_select(flags, out);
     fold_crc32_select(flags, out);
     fold_zero_select(flags, out);
@@ -68,6 +70,12 @@ static size_t counted_cdc_scan(const uint8_t *data, size_t from, size_t to, int3
 {
     tally(FOLD_KERNEL_CDC);
     return raw.cdc_scan(data, from, to, form);
+}
+
+static void counted_fingerprint(const void *data, size_t len, const uint8_t *secret, uint64_t out[2])
+{
+    tally(FOLD_KERNEL_FINGERPRINT);
+    raw.fingerprint(data, len, secret, out);
 }
 
 static uint32_t counted_crc32c(uint32_t crc, const void *data, size_t len)
@@ -129,6 +137,7 @@ static void fill(void)
     fold_kernels_select(flags, &raw);
     counted = raw;
     counted.cdc_scan = counted_cdc_scan;
+    counted.fingerprint = counted_fingerprint;
     counted.crc32c = counted_crc32c;
     counted.crc32 = counted_crc32;
     counted.zero_run = counted_zero_run;

@@ -6,6 +6,7 @@
 #include "asm/kernels_list.h"
 
 #include "asm/compare.h"
+#include "asm/fingerprint.h"
 #include "asm/probe.h"
 
 #include <stdlib.h>
@@ -57,6 +58,18 @@ static double work_cdc(struct input *in)
     return (double)at;
 }
 
+static double work_fingerprint(struct input *in)
+{
+    uint64_t out[2];
+    uint64_t sum = 0;
+    for (size_t at = 0; at < BUFFER; at += PIECE) {
+        in->k->fingerprint(in->a + at, PIECE, in->a, out);
+        sum += out[0];
+    }
+    in->sink = sum;
+    return BUFFER;
+}
+
 static double work_crc32c(struct input *in)
 {
     in->sink = in->k->crc32c(0, in->a, BUFFER);
@@ -106,6 +119,7 @@ static const struct {
     double scale;
 } benches[FOLD_KERNELS] = {
     [FOLD_KERNEL_CDC] = {work_cdc, "GB/s", 1e-9},
+    [FOLD_KERNEL_FINGERPRINT] = {work_fingerprint, "GB/s", 1e-9},
     [FOLD_KERNEL_CRC32C] = {work_crc32c, "GB/s", 1e-9},
     [FOLD_KERNEL_CRC32] = {work_crc32, "GB/s", 1e-9},
     [FOLD_KERNEL_PROBE] = {work_probe, "Mkeys/s", 1e-6},
