@@ -98,7 +98,7 @@ class PowerCut(unittest.TestCase):
     def check_worker(self, worker, begun, acked, settled):
         check = subprocess.run(
             [program("crashwork"), "check", self.vol.path("w" + worker), str(SEED * 100 + int(worker)), begun,
-             acked, settled, "power"], capture_output=True, text=True, timeout=120)
+             acked, settled, self.kind], capture_output=True, text=True, timeout=120)
         if check.returncode:
             return "worker %s, begun %s, acknowledged %s, settled %s:\n%s" % (worker, begun, acked, settled,
                                                                            check.stderr)
@@ -122,11 +122,15 @@ class PowerCut(unittest.TestCase):
 
     def test_busy(self):
         """Cuts while two writers work as fast as they can."""
-        records, what = self.record(OPS, 0)
+        self.kind = "power"
+        records, what = self.record(OPS, 0, "commit=300")
         self.cut(records, CUTS * 2 // 3, what)
+        wrong = [self.judge(records * i // 6, MODES, i) for i in range(2, 6)]
+        self.assertNotEqual(wrong, [None] * 4, "a disk that does not sync was not noticed")
 
     def test_paced(self):
         """Cuts in a slow workload, where the background commit must have made old changes durable."""
+        self.kind = "paced"
         records, what = self.record(240 if not LONG else 2000, 50000 if not LONG else 20000, "commit=1")
         self.cut(records, CUTS // 3, what)
 

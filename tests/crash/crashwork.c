@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * crashwork run DIR SEED OPS PROGRESS [LOG WORKER] [PAUSE_US]
- * crashwork check DIR SEED BEGUN ACKED SETTLED kill|power
+ * crashwork check DIR SEED BEGUN ACKED SETTLED kill|power|paced
+ * crashwork list SEED OPS
  *
  * `run` works on DIR until OPS operations are done or one fails, keeping the counts of begun and acknowledged operations in
  * the mapped file PROGRESS, and as marks in LOG. It exits 0 also when an operation failed with an error of a dead
- * mount, 1 on any other. `check` judges what is in DIR by those counts.
+ * mount, 1 on any other. `check` judges what is in DIR by those counts: after the death of the daemon,
+ * after a power cut, or after one where background commits came in between.
  */
 #include "tests/crash/crashlog.h"
 #include "tests/crash/crashwork.h"
@@ -180,7 +182,8 @@ static int check(char **argv)
     unsigned acked = (unsigned)strtoul(argv[3], NULL, 10);
     unsigned settled = (unsigned)strtoul(argv[4], NULL, 10);
     model.contents = true;
-    model.power = strcmp(argv[5], "power") == 0;
+    model.timer = strcmp(argv[5], "paced") == 0;
+    model.power = model.timer || strcmp(argv[5], "power") == 0;
     cw_start(&model, strtoull(argv[1], NULL, 10));
     for (unsigned i = 0; i < begun; i++) {
         struct cw_op op;
@@ -196,6 +199,25 @@ static int check(char **argv)
     return cw_check(&model, argv[0]);
 }
 
+static int list(char **argv)
+{
+    static const char *const names[CW_KINDS] = {"mkdir", "create", "open", "write", "truncate", "punch", "copy",
+                                                "fsync", "fdatasync", "close", "rename", "unlink", "link",
+                                                "fsyncdir"};
+    unsigned ops = (unsigned)strtoul(argv[1], NULL, 10);
+    cw_start(&model, strtoull(argv[0], NULL, 10));
+    for (unsigned i = 0; i < ops; i++) {
+        struct cw_op op;
+        cw_next(&model, &op);
+        int obj = op.h >= 0 && op.kind >= CW_WRITE && op.kind <= CW_CLOSE ? model.handles[op.h].obj : -1;
+        cw_begin(&model, &op);
+        cw_ack(&model, &op);
+        printf("%u %s a=f%d b=f%d h%d (object %d) off %llu len %u%s%s\n", i, names[op.kind], op.a, op.b, op.h, obj,
+               (unsigned long long)op.off, op.len, op.trunc ? " O_TRUNC" : "", op.sync ? " O_SYNC" : "");
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 6 && strcmp(argv[1], "run") == 0) {
@@ -204,7 +226,11 @@ int main(int argc, char **argv)
     if (argc == 8 && strcmp(argv[1], "check") == 0) {
         return check(argv + 2);
     }
+    if (argc == 4 && strcmp(argv[1], "list") == 0) {
+        return list(argv + 2);
+    }
     fprintf(stderr, "usage: crashwork run DIR SEED OPS PROGRESS [LOG WORKER [PAUSE_US]]\n"
-                    "       crashwork check DIR SEED BEGUN ACKED SETTLED kill|power\n");
+                    "       crashwork check DIR SEED BEGUN ACKED SETTLED kill|power|paced\n"
+                    "       crashwork list SEED OPS\n");
     return 2;
 }

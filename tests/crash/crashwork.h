@@ -92,6 +92,7 @@ struct cw_model {
     unsigned floor; /* names: nothing before this operation may be seen */
     bool contents;  /* keep the bytes of versions */
     bool power;     /* only syncs count, not closes */
+    bool timer;     /* a background commit may have come in the middle of a rewrite */
 };
 
 /* Starts the sequence of `seed`. */

@@ -93,7 +93,7 @@ static bool mix(const struct cw_object *o, unsigned from, unsigned to, const str
 /* Is a version one that may be seen at all? The inner ones of a finished rewrite may not. */
 static bool inner(const struct cw_model *m, const struct cw_object *o, unsigned v)
 {
-    unsigned group = o->versions[v].group;
+    unsigned group = m->timer ? 0 : o->versions[v].group;
     return group && !m->groups_open[group % CW_OBJECTS] && v + 1 < o->count && o->versions[v + 1].group == group;
 }
 
@@ -107,7 +107,7 @@ static bool content_allowed(const struct cw_model *m, const struct cw_object *o,
         }
         unsigned to = from;
         while (to + 1 < o->count && !inner(m, o, to + 1) &&
-               !(o->versions[to + 1].group && !m->groups_open[o->versions[to + 1].group % CW_OBJECTS])) {
+               !(!m->timer && o->versions[to + 1].group && !m->groups_open[o->versions[to + 1].group % CW_OBJECTS])) {
             to++;
         }
         if (mix(o, from, to, f, where)) {

@@ -303,6 +303,7 @@ static void raise(struct cw_model *m, int obj)
 {
     struct cw_object *o = &m->objects[obj];
     o->must = o->count - 1;
+    o->group = 0; /* what is durable may be seen, in the middle of a rewrite too */
     if (m->floor <= o->named) {
         m->floor = o->named + 1;
     }
