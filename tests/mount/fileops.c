@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fileops FILE [--seed N] [--ops N] [--max BYTES] [--direct] [--no-mmap] [--hook CMD] [--hook-every N]
+ * fileops FILE [--seed N] [--ops N] [--max BYTES] [--direct] [--no-mmap] [--trace] [--hook CMD] [--hook-every N]
  *
  * Random reads, writes, mappings, truncates, holes and range copies on one file through several handles, checked against
  * a copy in memory after every step. The hook runs with the file closed and should remount it.
@@ -38,6 +38,7 @@ struct exercise {
     int fd[HANDLES]; /* 0: read-write, 1: write-only, 2: read-only, 3: read-write again, 4: direct where asked for */
     bool direct;
     bool mmap;
+    bool trace;
     char what[160];
 };
 
@@ -328,13 +329,16 @@ static void one_op(struct exercise *x)
         do_check_all(x);
     }
     do_check_size(x);
+    if (x->trace) {
+        fprintf(stderr, "%llu %s\n", (unsigned long long)x->op, x->what);
+    }
 }
 
 static void parse(struct exercise *x, int argc, char **argv)
 {
     static const struct option options[] = {{"seed", 1, NULL, 's'},   {"ops", 1, NULL, 'n'},
                                             {"max", 1, NULL, 'm'},    {"direct", 0, NULL, 'd'},
-                                            {"no-mmap", 0, NULL, 'M'}, {"hook", 1, NULL, 'h'},
+                                            {"no-mmap", 0, NULL, 'M'}, {"trace", 0, NULL, 't'}, {"hook", 1, NULL, 'h'},
                                             {"hook-every", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -343,6 +347,7 @@ static void parse(struct exercise *x, int argc, char **argv)
         case 'm': x->max = strtoull(optarg, NULL, 0); break;
         case 'd': x->direct = true; break;
         case 'M': x->mmap = false; break;
+        case 't': x->trace = true; break;
         case 'h': x->hook = optarg; break;
         case 'e': x->hook_every = strtoull(optarg, NULL, 0); break;
         default: exit(2);
@@ -350,7 +355,7 @@ static void parse(struct exercise *x, int argc, char **argv)
     }
     if (argc - optind != 1 || x->max < PIECE || x->max % DIRECT_UNIT || x->hook_every == 0) {
         fprintf(stderr, "usage: fileops FILE [--seed N] [--ops N] [--max BYTES (>= 256 KiB)] [--direct]\n"
-                        "       [--no-mmap] [--hook CMD] [--hook-every N]\n");
+                        "       [--no-mmap] [--trace] [--hook CMD] [--hook-every N]\n");
         exit(2);
     }
     x->path = argv[optind];
