@@ -154,26 +154,36 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
     }
 }
 
-/* Believes a hit only after its bytes were compared; heals a damaged copy from the good bytes at hand. */
+/* Compares bytes, or under a cryptographic fingerprint only sees to it that the stored copy is whole. */
+static int look_at_hit(struct fold_dedup *d, const struct fold_chunk *p, struct fold_loc loc, bool *equal)
+{
+    if (!fold_hasher_trusted(&d->hasher))
+        return fold_store_compare(d->store, loc, p->data, p->len, equal);
+    struct fold_view view;
+    int rc = fold_store_view(d->store, loc, &view);
+    if (rc != 0)
+        return rc;
+    fold_store_unview(d->store, &view);
+    *equal = true;
+    return 0;
+}
+
+/* Believes a hit only after it was looked at; heals a damaged copy from the good bytes at hand. */
 static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, struct fold_loc loc)
 {
     struct fold_chunk *p = &b->pieces[i];
     bool equal = false;
-    if (fold_hasher_trusted(&d->hasher)) {
-        equal = true;
-    } else {
-        int rc = fold_store_compare(d->store, loc, p->data, p->len, &equal);
-        if (rc == -FOLD_E_BAD_RECORD || rc == -FOLD_E_LOST_CHUNK || rc == -EIO) {
-            rc = fold_store_heal(d->store, loc, p->data, p->len, &p->fp);
-            if (rc != 0)
-                return rc;
+    int rc = look_at_hit(d, p, loc, &equal);
+    if (rc == -FOLD_E_BAD_RECORD || rc == -FOLD_E_LOST_CHUNK || rc == -EIO) {
+        rc = fold_store_heal(d->store, loc, p->data, p->len, &p->fp);
+        if (rc == 0)
             add(&d->count.healed, 1);
-            equal = true;
-        } else if (rc != 0) {
-            return rc;
-        }
-        b->verified += p->len;
+        equal = true;
     }
+    if (rc != 0)
+        return rc;
+    if (!fold_hasher_trusted(&d->hasher))
+        b->verified += p->len;
     if (equal) {
         p->loc = loc;
         p->duplicate = true;

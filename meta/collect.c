@@ -11,6 +11,7 @@
 #include "meta/base/log.h"
 #include "meta/compact.h"
 #include "meta/recipe.h"
+#include "meta/segnext.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -234,7 +235,9 @@ static int unindex(struct cycle *c)
 
 static int remove_files(struct cycle *c)
 {
-    int first = 0;
+    int first = c->count > 0 ? fold_segnext_save(c->store->dirfd, fold_segset_last(c->store->set)) : 0;
+    if (first < 0)
+        return first;
     for (size_t i = 0; i < c->count; i++) {
         struct fold_condemned *s = &c->list[i];
         char name[FOLD_SEG_NAME_BYTES];

@@ -10,6 +10,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/segnext.h"
 #include "meta/segscan.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 /* Sealed segments waiting for the index at once; more are loaded in between. */
 #define LOAD_EVERY 64u
+#define LOST_GAP   65536u /* numbers left out when the highest one used is not known */
 
 struct run {
     const struct fold_segopen *o;
@@ -236,6 +238,19 @@ static int open_file(struct run *r, uint32_t seg)
     return rc;
 }
 
+/* Numbers of segments that were removed are never used again. */
+static void note_last(const struct run *r)
+{
+    uint32_t last = 0;
+    uint32_t highest = r->count > 0 ? r->seg[r->count - 1] : 0;
+    int rc = fold_segnext_load(r->o->dirfd, &last);
+    if (rc < 0) {
+        last = highest < UINT32_MAX - LOST_GAP ? highest + LOST_GAP : highest;
+        fold_warn("segments/last cannot be read (%s); new segments are numbered from %08x", fold_err_text(rc), last);
+    }
+    fold_segset_note(r->o->set, last);
+}
+
 static int run_all(struct run *r)
 {
     const struct fold_segopen *o = r->o;
@@ -249,6 +264,7 @@ static int run_all(struct run *r)
         return -ENOMEM;
     for (size_t i = 0; i < r->count; i++)
         fold_segset_note(o->set, r->seg[i]);
+    note_last(r);
     if (o->index != NULL)
         rc = fold_index_summaries(o->index, take_summary, r);
     if (rc < 0 && rc != -ENOMEM) {
