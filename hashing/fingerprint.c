@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fingerprints of chunks. XXH3 runs through the library's run-time dispatch where the chosen kernel level allows wide
- * vectors, and through its plain entry otherwise (forced scalar level, other architectures); both give the same bits.
- * SHA-256 uses one OpenSSL context per thread, made on first use and freed when the thread ends. A SHA-256 that cannot
- * be computed aborts the process: a wrong trusted fingerprint would silently merge different chunks.
+ * Fingerprints of chunks. XXH3 is a kernel of the table, so that it follows the chosen level. SHA-256 uses one OpenSSL
+ * context per thread, made on first use and freed when the thread ends. A SHA-256 that cannot be computed aborts the
+ * process: a wrong trusted fingerprint would silently merge different chunks.
  */
 #include "hashing/fingerprint.h"
 
-#include "asm/kernels.h"
+#include "asm/fingerprint.h"
 #include "meta/base/bytes.h"
 #include "meta/base/log.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <xxhash.h>
-#if FOLD_ASM
-#define XXH_DISPATCH_DISABLE_REPLACE
-#include <xxh_x86dispatch.h>
-#endif
+
+_Static_assert(FOLD_SECRET_BYTES == FOLD_FINGERPRINT_SECRET, "the kernel reads the whole secret");
 
 static pthread_once_t sha_once = PTHREAD_ONCE_INIT;
 static pthread_key_t sha_key;
@@ -68,21 +64,12 @@ static void sha_one(const void *data, size_t len, struct fold_fp *out)
         out->w[i] = fold_rd_u64(&r);
 }
 
-static void xxh3_one(const uint8_t *secret, const void *data, size_t len, bool wide, struct fold_fp *out)
+static void xxh3_one(const struct fold_kernels *k, const uint8_t *secret, const void *data, size_t len,
+                     struct fold_fp *out)
 {
-#if FOLD_ASM
-    XXH128_hash_t v = wide ? XXH3_128bits_withSecret_dispatch(data, len, secret, FOLD_SECRET_BYTES)
-                           : XXH3_128bits_withSecret(data, len, secret, FOLD_SECRET_BYTES);
-#else
-    (void)wide;
-    XXH128_hash_t v = XXH3_128bits_withSecret(data, len, secret, FOLD_SECRET_BYTES);
-#endif
-    *out = (struct fold_fp){{v.low64, v.high64, 0, 0}};
-}
-
-static bool wide_vectors(void)
-{
-    return fold_kernels()->level >= FOLD_LEVEL_AVX2;
+    uint64_t v[2];
+    k->fingerprint(data, len, secret, v);
+    *out = (struct fold_fp){{v[0], v[1], 0, 0}};
 }
 
 void fold_hasher_init(struct fold_hasher *h, enum fold_hash_kind kind, const uint8_t *secret)
@@ -103,19 +90,19 @@ void fold_hasher_one(const struct fold_hasher *h, const void *data, size_t len, 
     if (h->kind == FOLD_HASH_SHA256)
         sha_one(data, len, out);
     else
-        xxh3_one(h->secret, data, len, wide_vectors(), out);
+        xxh3_one(fold_kernels(), h->secret, data, len, out);
 }
 
 void fold_hasher_batch(const struct fold_hasher *h, const struct fold_piece *pieces, size_t n, struct fold_fp *out)
 {
-    bool wide = wide_vectors();
+    const struct fold_kernels *k = fold_kernels();
     for (size_t i = 0; i < n; i++) {
         if (i + 1 < n)
             __builtin_prefetch(pieces[i + 1].data);
         if (h->kind == FOLD_HASH_SHA256)
             sha_one(pieces[i].data, pieces[i].len, &out[i]);
         else
-            xxh3_one(h->secret, pieces[i].data, pieces[i].len, wide, &out[i]);
+            xxh3_one(k, h->secret, pieces[i].data, pieces[i].len, &out[i]);
     }
 }
 
