@@ -4,7 +4,7 @@
  */
 #include "fs/cli/verbs.h"
 
-#include "hashing/fingerprint_list.h"
+#include "asm/kernels_list.h"
 
 #include <jansson.h>
 
@@ -48,7 +48,7 @@ static void print_text(const struct fold_kernel_row *row, size_t n)
 
 static int run(const struct fold_verb *verb, int argc, char **argv)
 {
-    struct fold_kernel_row rows[FOLD_KERNEL_ROWS + FOLD_FINGERPRINT_ROWS];
+    struct fold_kernel_row rows[FOLD_KERNEL_ROWS];
     struct fold_cli cli;
     const char *value;
     bool json = false;
@@ -63,7 +63,6 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
     if (fold_cli_operands(&cli, 0, 0, NULL) == NULL)
         return cli.exit;
     size_t n = fold_kernels_list(bench, rows);
-    n += fold_fingerprint_list(bench, rows + n);
     if (json)
         return print_json(verb, rows, n);
     print_text(rows, n);
