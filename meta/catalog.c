@@ -2,9 +2,9 @@
 /*
  * Life cycle of the catalog: format, open with replay, close.
  *
- * Opening replays the journal into the database's memory and then, if there was anything in it, writes that out and begins
- * a fresh journal, so that commits that were dropped can never come back. A read-only catalog works on a private copy of the
- * database and leaves the journal alone.
+ * Opening replays the journal into the database's memory. The files with these commits stay until the next checkpoint, less what
+ * did not count, which must never come back; so opening writes next to nothing and works on a full host, too.
+ * A read-only catalog works on a private copy of the database and leaves the journal alone.
  */
 #include "meta/catalog.h"
 
@@ -134,12 +134,12 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
     struct fold_catalog *c = arg;
     fold_lsn applied = atomic_load(&c->lsn);
     if (rec->lsn <= applied)
-        return 0;
+        return FOLD_JOURNAL_KNOWN;
     if (rec->lsn != applied + 1)
-        return 1;
+        return FOLD_JOURNAL_STOP;
     for (size_t i = 0; i < rec->ndeps; i++)
         if (!fold_store_holds(c->store, rec->deps[i]))
-            return 1;
+            return FOLD_JOURNAL_STOP;
     struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
     int rc = fold_kv_write(c->kv, b);
     fold_kv_batch_destroy(b);
@@ -147,7 +147,7 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
         rc = take_counters(c, rec->note, rec->note_len);
     if (rc == 0 && atomic_load(&c->lsn) != rec->lsn)
         rc = -FOLD_E_BAD_JOURNAL;
-    return rc;
+    return rc < 0 ? rc : FOLD_JOURNAL_TAKEN;
 }
 
 static int replay(struct fold_catalog *c)
@@ -167,18 +167,19 @@ static int replay(struct fold_catalog *c)
     if (c->read_only)
         return 0;
     fold_step(FOLD_STEP_REPLAYED);
-    if (applied != before) {
-        rc = fold_store_sync(c->store);
-        if (rc == 0)
-            rc = fold_counters_store(c);
-        if (rc == 0)
-            rc = fold_kv_flush(c->kv, true);
-    }
+    rc = fold_store_sync(c->store);
     if (rc == 0)
-        rc = fold_journal_start(c->journal);
-    if (rc == 0)
-        fold_step(FOLD_STEP_RESTARTED);
-    return rc;
+        rc = fold_journal_resume(c->journal);
+    if (rc < 0)
+        return rc;
+    fold_step(FOLD_STEP_RESTARTED);
+    c->flushed = before;
+    atomic_store(&c->pending, fold_journal_pending(c->journal));
+    /* Without the next file a crash on a full host could not be followed by a mount. */
+    rc = fold_journal_prepare(c->journal);
+    if (rc < 0)
+        fold_warn("journal: cannot prepare a file: %s", fold_err_text(rc));
+    return 0;
 }
 
 static int open_database(struct fold_catalog *c, const struct fold_catalog_options *opt)
@@ -226,8 +227,7 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
     if (rc == 0)
         rc = replay(c);
     if (rc == 0) {
-        c->flushed = atomic_load(&c->lsn);
-        atomic_store(&c->durable, c->flushed);
+        atomic_store(&c->durable, atomic_load(&c->lsn));
         if (!opt->read_only)
             rc = fold_checkpoint_start(c);
     }
@@ -245,9 +245,15 @@ int fold_catalog_close(struct fold_catalog *c, bool clean)
     if (c == NULL)
         return 0;
     int rc = 0;
-    if (clean)
+    bool flushed = false;
+    if (clean) {
         rc = fold_catalog_checkpoint(c);
-    destroy(c, clean && rc == 0);
+        flushed = rc == 0;
+        /* No room for a checkpoint: the journal alone keeps everything, too. */
+        if (rc == -FOLD_E_FULL || rc == -ENOSPC)
+            rc = fold_catalog_sync(c, fold_catalog_lsn(c));
+    }
+    destroy(c, flushed);
     return rc;
 }
 

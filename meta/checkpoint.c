@@ -15,7 +15,10 @@
 #include "meta/commit.h"
 
 #include "meta/base/err.h"
+#include "meta/base/io.h"
 #include "meta/base/log.h"
+
+#define FLUSH_SLACK_BYTES (4u << 20)
 
 int fold_catalog_sync(struct fold_catalog *c, fold_lsn lsn)
 {
@@ -83,9 +86,22 @@ static void note_durable(struct fold_catalog *c, fold_lsn lsn)
     fold_lock_drop(&c->state);
 }
 
+/* A database that runs out of space while it writes refuses commits: do not let it start. */
+static int room_to_flush(struct fold_catalog *c)
+{
+    struct statvfs st;
+    int rc = fold_io_statvfs(c->dirfd, &st);
+    if (rc < 0)
+        return rc;
+    uint64_t need = atomic_load(&c->pending) + FLUSH_SLACK_BYTES;
+    return (uint64_t)st.f_bavail * st.f_frsize < need ? -FOLD_E_FULL : 0;
+}
+
 static int checkpoint(struct fold_catalog *c, fold_lsn *flushed)
 {
-    int rc = atomic_load(&c->sick) != 0 ? -FOLD_E_SICK : fold_journal_prepare(c->journal);
+    int rc = atomic_load(&c->sick) != 0 ? -FOLD_E_SICK : room_to_flush(c);
+    if (rc == 0)
+        rc = fold_journal_prepare(c->journal);
     if (rc < 0)
         return rc;
     /* Most of the data goes out here; what is left for the lock is what arrived meanwhile. */
@@ -126,9 +142,9 @@ int fold_catalog_checkpoint(struct fold_catalog *c)
         c->checkpointing = true;
         fold_lock_drop(&c->state);
         rc = checkpoint(c, &flushed);
-        if (rc < 0)
-            fold_error("catalog: checkpoint failed: %s", fold_err_text(rc));
         fold_lock_take(&c->state);
+        if (rc < 0 && rc != c->checkpoint_rc)
+            fold_error("catalog: checkpoint failed: %s", fold_err_text(rc));
         c->checkpointing = false;
         c->checkpoint_rc = rc;
         c->flushed = flushed;

@@ -26,6 +26,7 @@
 #define GROW_BYTES  (4u << 20)   /* the file is extended by this much at once */
 #define FIRST_BYTES (256u << 10) /* a small file: by this much */
 #define KEEP_BYTES  FIRST_BYTES  /* what a trimmed journal keeps for the next life */
+#define AHEAD_BYTES FIRST_BYTES  /* allocated beyond the end, so that deletes go on when the host is full */
 
 struct journal_file {
     struct journal_file *older; /* guarded by lock */
@@ -48,6 +49,11 @@ struct fold_journal {
     uint64_t last_append;         /* appender: where the last record begins */
     atomic_bool lean;             /* files begun from now on do not inherit blocks */
     bool broken;                  /* appender: a failed append could not be undone */
+    bool syncing;                 /* guarded by lock: a thread is in fdatasync */
+    int sync_error;               /* guarded by lock: of the first sync that failed */
+    pthread_cond_t synced;
+    struct fold_journal_found *found; /* by replay; consumed by resume */
+    size_t nfound;
 };
 
 int fold_journal_format(int storefd)
@@ -68,6 +74,7 @@ int fold_journal_open(int storefd, bool read_only, struct fold_journal **out)
     j->dirfd = fd;
     j->read_only = read_only;
     fold_lock_init(&j->lock, FOLD_RANK_JOURNAL, "journal");
+    fold_cond_init(&j->synced);
     *out = j;
     return 0;
 }
@@ -75,7 +82,9 @@ int fold_journal_open(int storefd, bool read_only, struct fold_journal **out)
 int fold_journal_replay(struct fold_journal *j, fold_journal_fn fn, void *arg,
                         struct fold_journal_replay *out)
 {
-    return fold_journal_read_all(j->dirfd, fn, arg, out);
+    free(j->found);
+    j->found = NULL;
+    return fold_journal_read_all(j->dirfd, fn, arg, out, &j->found, &j->nfound);
 }
 
 static void file_unref_locked(struct journal_file *f)
@@ -136,26 +145,58 @@ static int file_recycle(struct fold_journal *j, uint32_t from, uint32_t to,
     return rc < 0 ? rc : file_begin(j, to, out);
 }
 
-int fold_journal_start(struct fold_journal *j)
+/* Keeps a replayed file as one that is left behind: cut where replay stopped, and durable. */
+static int file_keep(struct fold_journal *j, const struct fold_journal_found *found)
 {
-    uint32_t *numbers = NULL;
-    size_t n = 0;
-    int rc = fold_journal_list(j->dirfd, &numbers, &n);
-    if (rc < 0)
-        return rc;
-    /* The newest file is recycled, the others go. */
-    uint32_t number = n > 0 ? numbers[n - 1] + 1 : 1;
-    for (size_t i = 0; rc == 0 && i + 1 < n; i++) {
+    static const uint8_t zeros[FOLD_JOURNAL_MAGIC_BYTES];
+    char name[FOLD_JOURNAL_NAME_BYTES];
+    fold_journal_file_name(found->number, name);
+    int fd = fold_io_open(j->dirfd, name, O_RDWR, 0);
+    if (fd < 0)
+        return fd;
+    int rc = found->cut_at == 0 ? 0 : fold_io_pwrite(fd, zeros, sizeof zeros, found->cut_at);
+    if (rc == 0)
+        rc = fold_io_fdatasync(fd);
+    struct journal_file *f = rc == 0 ? calloc(1, sizeof *f) : NULL;
+    if (f == NULL) {
+        (void)close(fd);
+        return rc < 0 ? rc : -ENOMEM;
+    }
+    f->number = found->number;
+    f->fd = fd;
+    f->refs = 1;
+    fold_lock_take(&j->lock);
+    f->older = j->old;
+    j->old = f;
+    atomic_fetch_add(&j->pending_old, found->bytes);
+    fold_lock_drop(&j->lock);
+    return 0;
+}
+
+int fold_journal_resume(struct fold_journal *j)
+{
+    uint32_t number = 1, spare = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < j->nfound; i++) {
+        const struct fold_journal_found *found = &j->found[i];
         char name[FOLD_JOURNAL_NAME_BYTES];
-        fold_journal_file_name(numbers[i], name);
-        rc = fold_io_unlink(j->dirfd, name);
+        fold_journal_file_name(found->number, name);
+        number = found->number + 1;
+        if (found->bytes > 0)
+            rc = file_keep(j, found);
+        else if (spare == 0)
+            spare = found->number; /* to be recycled */
+        else
+            rc = fold_io_unlink(j->dirfd, name);
     }
     struct journal_file *f = NULL;
     if (rc == 0)
-        rc = n > 0 ? file_recycle(j, numbers[n - 1], number, &f) : file_begin(j, number, &f);
-    free(numbers);
+        rc = spare != 0 ? file_recycle(j, spare, number, &f) : file_begin(j, number, &f);
     if (rc < 0)
         return rc;
+    free(j->found);
+    j->found = NULL;
+    j->nfound = 0;
     fold_lock_take(&j->lock);
     j->current = f;
     fold_lock_drop(&j->lock);
@@ -165,6 +206,7 @@ int fold_journal_start(struct fold_journal *j)
 /* Keeps host blocks allocated ahead of the appends. Failing is no harm: the append itself will tell. */
 static void file_reserve(struct journal_file *f, uint64_t need)
 {
+    need += AHEAD_BYTES;
     if (need <= f->reserved)
         return;
     uint64_t step = need < GROW_BYTES ? FIRST_BYTES : GROW_BYTES;
@@ -220,12 +262,22 @@ int fold_journal_append(struct fold_journal *j, const struct fold_journal_record
 int fold_journal_sync(struct fold_journal *j)
 {
     fold_lock_take(&j->lock);
-    struct journal_file *f = j->current;
-    f->refs++;
-    fold_lock_drop(&j->lock);
-    int rc = fold_io_fdatasync(f->fd);
-    fold_lock_take(&j->lock);
-    file_unref_locked(f);
+    /* One at a time: the host reports a failed write-back to the first sync only. */
+    while (j->syncing)
+        (void)fold_lock_wait(&j->lock, &j->synced, NULL);
+    int rc = j->sync_error;
+    if (rc == 0) {
+        struct journal_file *f = j->current;
+        f->refs++;
+        j->syncing = true;
+        fold_lock_drop(&j->lock);
+        rc = fold_io_fdatasync(f->fd);
+        fold_lock_take(&j->lock);
+        j->syncing = false;
+        j->sync_error = rc;
+        file_unref_locked(f);
+        (void)pthread_cond_broadcast(&j->synced);
+    }
     fold_lock_drop(&j->lock);
     return rc;
 }
@@ -350,6 +402,8 @@ void fold_journal_close(struct fold_journal *j, bool do_trim)
     }
     fold_lock_drop(&j->lock);
     fold_lock_fini(&j->lock);
+    (void)pthread_cond_destroy(&j->synced);
+    free(j->found);
     (void)close(j->dirfd);
     free(j);
 }

@@ -41,18 +41,23 @@ struct fold_journal_replay {
 };
 
 /*
- * Hands out the records in order, up to the first that is torn or does not follow its predecessor's lsn. `fn` returns 0 to
- * take the record, 1 to stop before it, negative to fail.
+ * Hands out the records in order, up to the first that is torn or does not follow its predecessor's lsn. `fn` returns one
+ * of the verdicts below, or an error that ends the replay.
  */
+enum fold_journal_verdict {
+    FOLD_JOURNAL_TAKEN, /* replayed: to be kept until the file is retired */
+    FOLD_JOURNAL_STOP,  /* this record and all behind it do not count */
+    FOLD_JOURNAL_KNOWN  /* not needed, go on */
+};
 typedef int (*fold_journal_fn)(void *arg, const struct fold_journal_record *rec);
 int fold_journal_replay(struct fold_journal *j, fold_journal_fn fn, void *arg,
                         struct fold_journal_replay *out) FOLD_MUST;
 
 /*
- * Begins a fresh file; what is in the others must not be needed any more: none of it is ever replayed again once this returned
- * 0. Appending is possible from here on.
+ * Goes on after a replay: files with records that were taken stay until retired (synced, so these commits are durable
+ * now), what did not count is cut off and can never come back, and a fresh file is begun. Appending is possible from here on.
  */
-int fold_journal_start(struct fold_journal *j) FOLD_MUST;
+int fold_journal_resume(struct fold_journal *j) FOLD_MUST;
 
 /* Appends a record. On failure (-ENOSPC, -EIO, ...) it is as if it had not been tried; -FOLD_E_SICK if even that failed. */
 int fold_journal_append(struct fold_journal *j, const struct fold_journal_record *rec) FOLD_MUST;
@@ -60,7 +65,7 @@ int fold_journal_append(struct fold_journal *j, const struct fold_journal_record
 /* Makes the last append undone (it must not have been synced or acknowledged). */
 int fold_journal_take_back(struct fold_journal *j) FOLD_MUST;
 
-/* Makes everything appended before durable. A failure must be treated as final. */
+/* Makes everything appended before durable. A failure is final: all later calls fail with it. */
 int fold_journal_sync(struct fold_journal *j) FOLD_MUST;
 
 /* Has the next file ready, so that rotate cannot fail. */

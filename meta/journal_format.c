@@ -231,73 +231,93 @@ static int read_record(struct source *s, uint64_t at, uint32_t seed,
     return 1;
 }
 
-static int deliver(struct reader *rd, const struct fold_journal_record *rec)
+/* Hands one record on: 0, or -errno of the callback. */
+static int deliver(struct reader *rd, const struct fold_journal_record *rec, uint64_t at,
+                   uint64_t end, struct fold_journal_found *file)
 {
-    if (!rd->stopped && rd->last != 0 && rec->lsn != rd->last + 1)
+    int rc = FOLD_JOURNAL_STOP;
+    if (!rd->stopped && (rd->last == 0 || rec->lsn == rd->last + 1))
+        rc = rd->fn(rd->arg, rec);
+    else if (!rd->stopped && rec->lsn > rd->last)
+        /* A file is left for the next one only when it is whole on disk: a gap is damage. */
+        rd->out->damaged = true;
+    if (rc < 0)
+        return rc;
+    if (rc == FOLD_JOURNAL_STOP) {
         rd->stopped = true;
-    if (!rd->stopped) {
-        int rc = rd->fn(rd->arg, rec);
-        if (rc < 0)
-            return rc;
-        rd->stopped = rc > 0;
-    }
-    if (rd->stopped) {
         rd->out->dropped++;
+        if (file->cut_at == 0)
+            file->cut_at = at;
         return 0;
     }
     rd->last = rec->lsn;
-    rd->out->records++;
-    rd->out->bytes += rec->len;
+    if (rc == FOLD_JOURNAL_TAKEN) {
+        rd->out->records++;
+        rd->out->bytes += rec->len;
+        file->bytes += end - at;
+    }
     return 0;
 }
 
-static int read_file(struct reader *rd, struct source *s, uint32_t number)
+static int read_file(struct reader *rd, struct source *s, struct fold_journal_found *file)
 {
     uint32_t seed;
-    int rc = read_header(s, number, &seed);
+    int rc = read_header(s, file->number, &seed);
     if (rc <= 0)
         return rc; /* a file that never came into use */
     uint64_t at = FOLD_JOURNAL_HEADER_BYTES;
     for (;;) {
         struct fold_dep deps[FOLD_STORE_MAX_DEPS];
         struct fold_journal_record rec;
-        rc = read_record(s, at, seed, deps, &rec, &at);
+        uint64_t end;
+        rc = read_record(s, at, seed, deps, &rec, &end);
         if (rc <= 0)
-            break;
-        uint64_t dropped = rd->out->dropped;
-        fold_lsn last = rd->last;
-        rc = deliver(rd, &rec);
+            return rc;
+        rc = deliver(rd, &rec, at, end, file);
         if (rc < 0)
-            break;
-        /* A file is left for the next one only when it is whole on disk: a gap between files is damage. */
-        if (rd->out->dropped > dropped && dropped == 0 && last != 0 && rec.lsn > last + 1)
-            rd->out->damaged = true;
+            return rc;
+        at = end;
     }
+}
+
+static int open_and_read(struct reader *rd, int dirfd, struct fold_journal_found *file)
+{
+    char name[FOLD_JOURNAL_NAME_BYTES];
+    fold_journal_file_name(file->number, name);
+    FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
+    struct stat st;
+    int rc = fd < 0 ? fd : fold_io_fstat(fd, &st);
+    if (rc < 0)
+        return rc;
+    struct source s = {.fd = fd, .size = (uint64_t)st.st_size};
+    rc = read_file(rd, &s, file);
+    free(s.buf);
     return rc;
 }
 
-int fold_journal_read_all(int dirfd, fold_journal_fn fn, void *arg, struct fold_journal_replay *out)
+int fold_journal_read_all(int dirfd, fold_journal_fn fn, void *arg, struct fold_journal_replay *out,
+                          struct fold_journal_found **files, size_t *nfiles)
 {
     struct fold_journal_replay sum = {0};
     struct reader rd = {.fn = fn, .arg = arg, .out = &sum};
     FOLD_AUTO(free) uint32_t *numbers = NULL;
     size_t n = 0;
     int rc = fold_journal_list(dirfd, &numbers, &n);
+    if (rc < 0)
+        return rc;
+    struct fold_journal_found *found = calloc(n + 1, sizeof *found);
+    if (found == NULL)
+        return -ENOMEM;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        char name[FOLD_JOURNAL_NAME_BYTES];
-        fold_journal_file_name(numbers[i], name);
-        FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
-        struct stat st;
-        if (fd < 0)
-            return fd;
-        rc = fold_io_fstat(fd, &st);
-        if (rc < 0)
-            break;
-        struct source s = {.fd = fd, .size = (uint64_t)st.st_size};
-        rc = read_file(&rd, &s, numbers[i]);
-        free(s.buf);
+        found[i].number = numbers[i];
+        rc = open_and_read(&rd, dirfd, &found[i]);
     }
-    if (rc == 0)
-        *out = sum;
-    return rc;
+    if (rc < 0) {
+        free(found);
+        return rc;
+    }
+    *out = sum;
+    *files = found;
+    *nfiles = n;
+    return 0;
 }

@@ -33,7 +33,15 @@ size_t fold_journal_head_write(uint8_t out[FOLD_JOURNAL_HEAD_MAX], uint32_t seed
 /* Numbers of the files in rising order, malloc'd. */
 int fold_journal_list(int dirfd, uint32_t **numbers, size_t *count) FOLD_MUST;
 
-int fold_journal_read_all(int dirfd, fold_journal_fn fn, void *arg,
-                          struct fold_journal_replay *out) FOLD_MUST;
+/* A file as replay found it. */
+struct fold_journal_found {
+    uint32_t number;
+    uint64_t bytes;  /* of its records that were taken; 0: nothing in it is needed */
+    uint64_t cut_at; /* where the first record that must never come back begins; 0 if there is none */
+};
+
+/* *files is malloc'd, in rising order of numbers. */
+int fold_journal_read_all(int dirfd, fold_journal_fn fn, void *arg, struct fold_journal_replay *out,
+                          struct fold_journal_found **files, size_t *nfiles) FOLD_MUST;
 
 #endif

@@ -12,6 +12,7 @@ struct seen {
     uint64_t n;
     fold_lsn first, last;
     fold_lsn stop_at; /* refuse this one */
+    fold_lsn known;   /* skip up to here */
     bool wrong;
 };
 
@@ -46,7 +47,9 @@ static int see(void *arg, const struct fold_journal_record *rec)
 {
     struct seen *s = arg;
     if (rec->lsn == s->stop_at)
-        return 1;
+        return FOLD_JOURNAL_STOP;
+    if (rec->lsn <= s->known)
+        return FOLD_JOURNAL_KNOWN;
     uint8_t want[4096];
     fill(want, payload_len(rec->lsn), rec->lsn);
     if (rec->len != payload_len(rec->lsn) || memcmp(rec->data, want, rec->len) != 0 ||
@@ -83,7 +86,7 @@ static void setup(struct place *p)
     p->fd = open(p->path, O_RDONLY | O_DIRECTORY);
     assert_int_equal(fold_journal_format(p->fd), 0);
     assert_int_equal(fold_journal_open(p->fd, false, &p->j), 0);
-    assert_int_equal(fold_journal_start(p->j), 0);
+    assert_int_equal(fold_journal_resume(p->j), 0);
 }
 
 static void teardown(struct place *p)
@@ -168,23 +171,70 @@ static void rotates_and_recycles(void **state)
     teardown(&p);
 }
 
-static void start_forgets_the_past(void **state)
+/* After a replay: what was taken stays, what was not never comes back, what is known goes. */
+static void resumes_where_replay_stopped(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        struct place p;
+        setup(&p);
+        for (fold_lsn i = 1; i <= 60; i++) {
+            assert_int_equal(append(p.j, i), 0);
+            if (i % 20 == 0 && round < 2) {
+                assert_int_equal(fold_journal_prepare(p.j), 0);
+                fold_journal_rotate(p.j);
+            }
+        }
+        fold_journal_close(p.j, false);
+        /* Refused in the middle of a file, at its beginning, and nothing needed. */
+        struct seen s = {.known = round == 2 ? 60 : 20, .stop_at = round == 0 ? 31 : 41};
+        if (round == 2)
+            s.stop_at = 0;
+        struct fold_journal_replay out;
+        assert_int_equal(fold_journal_open(p.fd, false, &p.j), 0);
+        assert_int_equal(fold_journal_replay(p.j, see, &s, &out), 0);
+        assert_int_equal(out.records, round == 0 ? 10 : round == 1 ? 20 : 0);
+        assert_int_equal(out.dropped, round == 0 ? 30 : round == 1 ? 20 : 0);
+        assert_int_equal(fold_journal_resume(p.j), 0);
+        assert_int_equal(fold_journal_pending(p.j) > 0, round < 2);
+        fold_lsn next = round == 0 ? 31 : round == 1 ? 41 : 61;
+        for (fold_lsn i = next; i < next + 5; i++)
+            assert_int_equal(append(p.j, i), 0);
+        s = (struct seen){.known = 20};
+        out = replay(p.fd, &s);
+        assert_int_equal(s.last, next + 4);
+        assert_int_equal(s.n, next + 4 - (round == 2 ? 60 : 20));
+        assert_int_equal(out.dropped, 0);
+        assert_int_equal(fold_journal_prepare(p.j), 0);
+        fold_journal_rotate(p.j);
+        fold_journal_retire(p.j);
+        assert_int_equal(fold_journal_pending(p.j), 0);
+        s = (struct seen){0};
+        replay(p.fd, &s);
+        assert_int_equal(s.n, 0);
+        teardown(&p);
+    }
+}
+
+static int fail_one_sync(void *arg, enum fold_io_op op, int fd, const char *name)
+{
+    int *left = arg;
+    (void)fd;
+    (void)name;
+    return op == FOLD_IO_SYNC && (*left)-- > 0 ? -EIO : 0;
+}
+
+static void a_failed_sync_stays_failed(void **state)
 {
     (void)state;
     struct place p;
     setup(&p);
-    for (fold_lsn i = 1; i < 50; i++)
-        assert_int_equal(append(p.j, i), 0);
-    assert_int_equal(fold_journal_prepare(p.j), 0);
-    fold_journal_close(p.j, false);
-    assert_int_equal(fold_journal_open(p.fd, false, &p.j), 0);
-    assert_int_equal(fold_journal_start(p.j), 0);
-    struct seen s = {0};
-    struct fold_journal_replay out = replay(p.fd, &s);
-    assert_int_equal(s.n + out.dropped, 0);
-    assert_int_equal(append(p.j, 20), 0);
-    replay(p.fd, &s);
-    assert_int_equal(s.n, 1);
+    assert_int_equal(append(p.j, 1), 0);
+    int left = 1;
+    fold_io_set_fault(fail_one_sync, &left);
+    assert_int_equal(fold_journal_sync(p.j), -EIO);
+    assert_int_equal(fold_journal_sync(p.j), -EIO);
+    fold_io_set_fault(NULL, NULL);
     teardown(&p);
 }
 
@@ -321,7 +371,8 @@ int main(void)
     fold_log_set_level(FOLD_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_back_what_was_appended), cmocka_unit_test(takes_back_the_last_record),
-        cmocka_unit_test(rotates_and_recycles),         cmocka_unit_test(start_forgets_the_past),
+        cmocka_unit_test(rotates_and_recycles),         cmocka_unit_test(resumes_where_replay_stopped),
+        cmocka_unit_test(a_failed_sync_stays_failed),
         cmocka_unit_test(survives_damage_at_every_byte), cmocka_unit_test(tells_damage_from_a_torn_end),
         cmocka_unit_test(failures_leave_no_trace),      cmocka_unit_test(golden_bytes),
     };

@@ -40,7 +40,8 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int setup(void **state)
 {
     (void)state;
-    (void)snprintf(dir, sizeof dir, "/tmp/fold-test-XXXXXX");
+    (void)snprintf(dir, sizeof dir, "%s/fold-test-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(dir));
     (void)snprintf(store, sizeof store, "%s/store", dir);
     return 0;
