@@ -44,17 +44,20 @@ class PowerCut(unittest.TestCase):
         self.log = os.path.join(self.vol.base, "calls")
         self.base = os.path.join(self.vol.base, "before")
 
-    def record(self, ops, pause_us, mount_opts=""):
-        """Runs the workload with everything recorded; returns the number of records."""
-        shutil.copytree(self.vol.store, self.base)
+    def mount_recorded(self, mount_opts):
         plain = dict(self.vol.env)
         self.vol.env.update(FOLD_RECORD_ROOT=self.vol.store, FOLD_RECORD_LOG=self.log,
                             LD_PRELOAD=program("recorder.so"))
         self.vol.env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + self.vol.env.get("ASAN_OPTIONS", "")
-        self.vol.mount(mount_opts)
-        self.vol.env = plain
+        try:
+            self.vol.mount(mount_opts)
+        finally:
+            self.vol.env = plain
+
+    def work(self, numbers, ops, pause_us):
+        """One workload per number, at the same time, in a directory of its own."""
         workers = []
-        for i in range(WORKERS):
+        for i in numbers:
             top = self.vol.path("w%d" % i)
             os.mkdir(top)
             fd = os.open(top, os.O_RDONLY)
@@ -63,8 +66,26 @@ class PowerCut(unittest.TestCase):
             workers.append(subprocess.Popen(
                 [program("crashwork"), "run", top, str(SEED * 100 + i), str(ops),
                  os.path.join(self.vol.base, "progress%d" % i), self.log, str(i), str(pause_us)]))
-        self.assertEqual([worker.wait() for worker in workers], [0] * WORKERS)
+        self.assertEqual([worker.wait() for worker in workers], [0] * len(workers))
+
+    def record(self, ops, pause_us, mount_opts="", again=False):
+        """Runs the workload with everything recorded; returns the number of records.
+
+        With `again`: a clean unmount, a second mount and workload, a kill, and the recovery are recorded as well.
+        """
+        shutil.copytree(self.vol.store, self.base)
+        self.mount_recorded(mount_opts)
+        self.work(range(WORKERS), ops, pause_us)
         self.vol.umount()
+        if again:
+            self.mount_recorded(mount_opts)
+            self.work(range(WORKERS, 2 * WORKERS), ops // 2, pause_us)
+            self.vol.kill9()
+            self.mount_recorded(mount_opts)
+            self.vol.umount()
+        if KEEP:
+            shutil.copy(self.log, KEEP + ".log")
+            shutil.copytree(self.base, KEEP + ".base", dirs_exist_ok=True)
         said = subprocess.run([program("rebuild"), "info", self.log], capture_output=True, text=True)
         self.assertEqual(said.returncode, 0, "calls that cannot be replayed: " + said.stdout)
         return int(re.search(r"records (\d+)", said.stdout).group(1)), said.stdout.strip()
@@ -123,7 +144,7 @@ class PowerCut(unittest.TestCase):
     def test_busy(self):
         """Cuts while two writers work as fast as they can."""
         self.kind = "power"
-        records, what = self.record(OPS, 0, "commit=300")
+        records, what = self.record(OPS, 0, "commit=300", again=True)
         self.cut(records, CUTS * 2 // 3, what)
         wrong = [self.judge(records * i // 6, MODES, i) for i in range(2, 6)]
         self.assertNotEqual(wrong, [None] * 4, "a disk that does not sync was not noticed")

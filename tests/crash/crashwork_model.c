@@ -285,6 +285,7 @@ void cw_begin(struct cw_model *m, const struct cw_op *op)
         break;
     case CW_RENAME:
         bind(m, op->b, from, cw_lookup(m, op->b) >= 0 ? m->objects[from].count - 1 : 0);
+        m->objects[from].group = 0; /* what replaced another file may be seen as it was then */
         bind(m, op->a, -1, 0);
         break;
     case CW_LINK:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rebuild info LOG                         how many records, and which are cut points
+ * rebuild list LOG                         the records
  * rebuild make LOG BASE CUT MODE SEED OUT  the store as a power cut after CUT records could leave it, in OUT
  *
  * `make` prints for each worker: its number, operations begun and acknowledged, and those acknowledged at least 8 s
@@ -92,6 +93,21 @@ static int info(const char *log)
     return unknown ? 1 : 0;
 }
 
+static int list(const char *log)
+{
+    static const char *const kinds[] = {"",         "create",    "open",       "mkdir",    "rename", "unlink", "rmdir",
+                                        "link",     "write",     "truncate",   "fallocate", "sync begins",
+                                        "sync ends", "mark",     "unknown"};
+    struct cursor c;
+    open_log(&c, log);
+    for (uint64_t i = 1; step(&c); i++) {
+        printf("%llu %s %s %s node %llu off %llu size %llu aux %llu\n", (unsigned long long)i,
+               kinds[c.r.kind <= CRASHLOG_UNKNOWN ? c.r.kind : 0], c.path, c.path2, (unsigned long long)c.r.node,
+               (unsigned long long)c.r.off, (unsigned long long)c.r.size, (unsigned long long)c.r.aux);
+    }
+    return 0;
+}
+
 static void note_mark(const struct crashlog_record *r)
 {
     struct progress *p = &workers[r->node % WORKERS];
@@ -150,9 +166,12 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "info") == 0) {
         return info(argv[2]);
     }
+    if (argc == 3 && strcmp(argv[1], "list") == 0) {
+        return list(argv[2]);
+    }
     if (argc == 8 && strcmp(argv[1], "make") == 0) {
         return make(argv + 2);
     }
-    fprintf(stderr, "usage: rebuild info LOG | rebuild make LOG BASE CUT MODE SEED OUT\n");
+    fprintf(stderr, "usage: rebuild info LOG | rebuild list LOG | rebuild make LOG BASE CUT MODE SEED OUT\n");
     return 2;
 }

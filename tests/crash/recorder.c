@@ -87,8 +87,15 @@ static bool below_root(int dirfd, const char *name, char out[PATH_MAX])
     if (log_fd < 0) {
         return false;
     }
-    if (name[0] == '/') {
-        snprintf(full, sizeof full, "%s", name);
+    if (name[0] == '/') { /* may lead through links, such as those of /proc/self/fd */
+        char parent[PATH_MAX];
+        char real[PATH_MAX];
+        const char *last = strrchr(name, '/');
+        snprintf(parent, sizeof parent, "%.*s/", (int)(last - name), name);
+        if (!realpath(parent, real)) {
+            return false;
+        }
+        snprintf(full, sizeof full, "%.*s/%.255s", PATH_MAX - 300, real, last + 1);
     } else {
         char link[64];
         char base[PATH_MAX / 2];
