@@ -7,6 +7,7 @@
 #include "fs/edit.h"
 #include "fs/flush.h"
 #include "fs/pagecache.h"
+#include "fs/refold.h"
 #include "fs/session.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
@@ -159,6 +160,8 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
 {
     fold_lock_take(&c->running);
     int rc = opt->full ? fold_flush_all(c->session) : 0;
+    if (rc == 0 && opt->full)
+        rc = fold_refolder_run(c->session->refolder);
     if (rc == 0)
         rc = cycle(c, opt, out);
     if (rc == 0 && opt->full) {

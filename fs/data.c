@@ -43,6 +43,7 @@ void fold_data_destroy(struct fold_session *s, struct fold_data *d)
     fold_slices_clear(&d->dirty);
     fold_slices_clear(&d->flushing);
     fold_buf_put(d->arena);
+    free(d->frags);
     fold_rwlock_fini(&d->map);
     fold_lock_fini(&d->flush);
     free(d);
@@ -177,6 +178,7 @@ int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_
         rc = fold_slices_punch(&d->dirty, size, UINT64_MAX);
         if (rc == 0 && size < d->hidden_from)
             d->hidden_from = size;
+        d->stored_end = FOLD_MIN(d->stored_end, size);
     }
     if (rc == 0) {
         note_change(inode, 0, kill_priv);

@@ -14,8 +14,24 @@
 
 struct fold_session;
 
+/* Places of the file to be refolded (fs/refold.h); guarded by the flush lock. */
+#define FOLD_FRAGS 64u
+struct fold_frag {
+    uint64_t lo, hi;
+};
+struct fold_frags {
+    struct fold_frag at[FOLD_FRAGS];
+    unsigned count;
+    bool listed;       /* in the refolder's list */
+    _Atomic uint64_t noted_ms; /* monotonic time of the last note */
+};
+
 struct fold_data {
     struct fold_lock flush; /* rank FLUSH: one flush, truncate or range operation at a time */
+
+    struct fold_frags *frags; /* flush lock; NULL until there is one */
+    uint64_t stored_end; /* flush lock: end of the farthest run flushed, which the size in the catalog may not reach yet */
+    uint64_t settled; /* flush lock: where the last flushed run ended at a cut that more data cannot move */
 
     struct fold_rwlock map;  /* rank INODE; guards the members below and the inode's recipe pages in the catalog */
     struct fold_slices dirty;    /* newest bytes */

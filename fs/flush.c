@@ -12,6 +12,7 @@
 #include "fs/ingest.h"
 #include "fs/pagecache.h"
 #include "fs/readpath.h"
+#include "fs/refold.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
@@ -29,7 +30,8 @@
 /* A piece of the file without gaps, as slices [first, first+n) of the window. */
 struct run {
     size_t first, n;
-    uint64_t start, end; /* `end` is what was cut, after fold_ingest_cut */
+    uint64_t off;        /* first dirty byte */
+    uint64_t start, end; /* what is cut: from the start of a continued chunk (before `off`) to what was decided */
 };
 
 struct window {
@@ -121,7 +123,7 @@ static int begin_run(struct fold_session *s, struct fold_inode *inode, struct wi
         return -ENOMEM;
     w->runs = runs;
     struct run *r = &w->runs[w->run_count++];
-    *r = (struct run){.first = w->count, .start = off};
+    *r = (struct run){.first = w->count, .off = off, .start = off};
     struct fold_slice head;
     int rc = continued_chunk(s, inode, off, w, &head);
     if (rc == 0 && head.len > 0) {
@@ -189,11 +191,42 @@ static uint64_t safe_size(struct fold_inode *inode, uint64_t stored_end)
     return FOLD_MIN(size, FOLD_MAX(disk, lowest));
 }
 
+/* Whether the chunk behind the end of the run may still change when more data comes. */
+static bool ends_open(const struct window *w, const struct run *r)
+{
+    for (size_t i = w->ingest.count; i > 0; i--) {
+        const struct fold_chunk *c = &w->ingest.pieces[i - 1];
+        if (c->off < r->end)
+            return c->off + c->len == r->end && (c->flags & FOLD_EXTENT_TAIL) != 0;
+    }
+    return false;
+}
+
+/* Notes where the runs meet chunks that were cut for other content. */
+static void note_seams(struct fold_session *s, struct fold_inode *inode, const struct window *w, uint64_t old_end,
+                       uint64_t size)
+{
+    struct fold_data *d = inode->data;
+    for (size_t i = 0; i < w->run_count; i++) {
+        const struct run *r = &w->runs[i];
+        bool joined = r->start < r->off;
+        if (joined || r->off == d->settled)
+            fold_refold_unnote(inode, r->off);
+        else if (r->off != 0 && r->off < old_end)
+            fold_refold_note(s->refolder, inode, r->off, r->off);
+        if (r->end < size && r->end < old_end)
+            fold_refold_note(s->refolder, inode, r->end, r->end);
+        if (!ends_open(w, r))
+            d->settled = r->end;
+    }
+}
+
 static int window_commit(struct fold_session *s, struct fold_inode *inode, struct window *w)
 {
     struct fold_data *d = inode->data;
     uint64_t last_end = w->run_count > 0 ? w->runs[w->run_count - 1].end : 0;
     fold_rwlock_write(&d->map);
+    uint64_t old_end = FOLD_MAX(FOLD_MIN(inode->disk_size, d->hidden_from), d->stored_end);
     struct fold_edit c;
     fold_edit_begin(&c, s, inode);
     for (size_t i = 0; i < w->run_count; i++)
@@ -208,6 +241,13 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
     for (size_t i = 0; rc == 0 && i < w->run_count; i++)
         rc = fold_slices_punch(&d->flushing, w->runs[i].start, w->runs[i].end - w->runs[i].start);
     fold_rwlock_drop(&d->map);
+    fold_lock_take(&inode->lock);
+    uint64_t size = inode->attr.size;
+    fold_lock_drop(&inode->lock);
+    if (rc == 0) {
+        note_seams(s, inode, w, old_end, size);
+        d->stored_end = FOLD_MAX(d->stored_end, last_end);
+    }
     return rc;
 }
 

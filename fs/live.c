@@ -7,6 +7,7 @@
 #include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/flush.h"
+#include "fs/refold.h"
 #include "fs/session.h"
 #include "fs/stats.h"
 #include "hashing/dedup.h"
@@ -32,6 +33,7 @@ static int live_stats(void *session, json_t *args, struct fold_control_reply *re
         .filter_false_positives = n.filter_false_positives,
         .locality_hits = n.locality_hits,
         .index_lookups = n.index_lookups,
+        .refolded_bytes = fold_refolder_bytes(s->refolder),
     };
     json_t *json = fold_stats_to_json(&st);
     if (json == NULL)

@@ -14,6 +14,7 @@
 #include "fs/handle.h"
 #include "fs/loop.h"
 #include "fs/readpath.h"
+#include "fs/refold.h"
 #include "fs/session.h"
 #include "fs/space.h"
 #include "fs/stamp.h"
@@ -79,6 +80,7 @@ static int open_handle(struct fold_session *s, struct fold_inode *inode, struct 
         free(h);
         return rc;
     }
+    fold_refold_resume(s->refolder, inode);
     h->inode = inode;
     h->flags = fi->flags;
     h->direct = s->direct_io_ok && (fi->flags & O_ACCMODE) == O_WRONLY;

@@ -265,6 +265,23 @@ static int collect_mapped(struct fold_session *s, const struct fold_inode *inode
     return rc;
 }
 
+/* Turns the parts into memory. */
+static int resolve(struct fold_session *s, struct fold_read *r)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
+        const struct fold_part *p = &r->parts[i];
+        rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len) : fold_read_extent(s, &p->extent, r);
+    }
+    return rc;
+}
+
+int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len, struct fold_read *r)
+{
+    int rc = add_recipe(s, inode->ino, off, off + len, r);
+    return rc != 0 ? rc : resolve(s, r);
+}
+
 int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
                       struct fold_read *r)
 {
@@ -282,10 +299,8 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
         rc = collect_mapped(s, inode, off, off + FOLD_MIN((uint64_t)len, size - off), r);
     fold_rwlock_drop(&d->map);
     /* Chunks may have to come from the disk: not under the lock. */
-    for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
-        const struct fold_part *p = &r->parts[i];
-        rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len) : fold_read_extent(s, &p->extent, r);
-    }
+    if (rc == 0)
+        rc = resolve(s, r);
     if (rc != 0)
         fold_error("inode %llu, offset %llu: cannot be read: %s", (unsigned long long)inode->ino,
                    (unsigned long long)off, fold_err_text(rc));

@@ -33,6 +33,13 @@ struct fold_read {
 int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
                       struct fold_read *r) FOLD_MUST;
 
+/*
+ * The same of the stored content alone, dirty data left out. The caller holds the flush lock of the inode, so that the recipe
+ * stands still, and is inside the gate.
+ */
+int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
+                     struct fold_read *r) FOLD_MUST;
+
 void fold_read_fini(struct fold_session *s, struct fold_read *r);
 
 /* Appends the bytes of one extent to the list. */

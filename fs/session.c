@@ -13,6 +13,7 @@
 #include "fs/live.h"
 #include "fs/orphan.h"
 #include "fs/pagecache.h"
+#include "fs/refold.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
@@ -81,6 +82,8 @@ static int open_parts(struct fold_session *s)
     if (rc == 0 && !s->opt.read_only)
         rc = fold_orphans_clean(s);
     if (rc == 0 && !s->opt.read_only)
+        rc = fold_refolder_create(s, &s->refolder);
+    if (rc == 0 && !s->opt.read_only)
         rc = fold_collector_create(s, &s->collector);
     return rc;
 }
@@ -114,6 +117,7 @@ int fold_session_close(struct fold_session *s)
     s->collector = NULL;
     if (s->flusher != NULL)
         first = fold_flush_all(s);
+    fold_refolder_destroy(s->refolder);
     fold_workers_destroy(s->workers); /* runs what is queued, flushes included */
     fold_flusher_destroy(s->flusher);
     fold_pagecache_destroy(s->pages);

@@ -20,6 +20,7 @@ struct fold_flusher;
 struct fold_gate;
 struct fold_loop;
 struct fold_pagecache;
+struct fold_refolder;
 struct fold_workers;
 
 struct fold_session {
@@ -35,6 +36,7 @@ struct fold_session {
     struct fold_chunkcache *chunks;
     struct fold_collector *collector; /* NULL on a read-only mount */
     struct fold_pagecache *pages;
+    struct fold_refolder *refolder; /* NULL on a read-only mount */
     struct fold_control *control;
     struct fold_loop *loop;
     struct fuse_session *fuse;

@@ -55,6 +55,7 @@ static json_t *ingest_json(const struct fold_stats_ingest *in)
     bad |= set_count(o, "filter_false_positives", in->filter_false_positives);
     bad |= set_count(o, "locality_hits", in->locality_hits);
     bad |= set_count(o, "index_lookups", in->index_lookups);
+    bad |= set_count(o, "refolded_bytes", in->refolded_bytes);
     if (bad == 0)
         return o;
     json_decref(o);

@@ -25,6 +25,7 @@ struct fold_stats_ingest {
     uint64_t filter_false_positives;
     uint64_t locality_hits;
     uint64_t index_lookups;
+    uint64_t refolded_bytes; /* cut again in the background */
 };
 
 struct fold_stats {

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Refolding: whatever the order in which content was written, in the end it shares its chunks with a straight copy."""
+
+import os
+import random
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.case import MountCase, need_fold
+
+MIB = 1 << 20
+
+
+@need_fold
+class Refold(MountCase):
+    def settle(self):
+        self.vol.command("gc", "--full", self.mnt)
+
+    def cost_of_copy(self, name, data):
+        """Stored bytes that a straight copy of `data` adds."""
+        before = self.vol.stats()["unique_bytes"]
+        with open(self.path(name), "wb", buffering=0) as out:
+            out.write(data)
+        self.vol.command("sync", self.mnt)
+        return self.vol.stats()["unique_bytes"] - before
+
+    def check_shared(self, data):
+        self.settle()
+        self.assertEqual(self.read("f"), data)
+        self.assertLess(self.cost_of_copy("straight", data), len(data) // 50)
+        self.assertEqual(self.read("f"), data)
+
+    def test_random_order(self):
+        data = random.Random(1).randbytes(24 * MIB)
+        offsets = list(range(0, len(data), 4096))
+        random.Random(2).shuffle(offsets)
+        with open(self.path("f"), "wb", buffering=0) as out:
+            for off in offsets:
+                os.pwrite(out.fileno(), data[off:off + 4096], off)
+        self.check_shared(data)
+
+    def test_synced_overwrites(self):
+        data = bytearray(random.Random(3).randbytes(8 * MIB))
+        self.write("f", data)
+        r = random.Random(4)
+        with open(self.path("f"), "r+b", buffering=0) as out:
+            for _ in range(200):
+                off = r.randrange(len(data) - 9000)
+                piece = r.randbytes(r.randrange(1, 9000))
+                data[off:off + len(piece)] = piece
+                os.pwrite(out.fileno(), piece, off)
+                if r.random() < 0.3:
+                    os.fsync(out.fileno())
+        self.check_shared(bytes(data))
+
+    def test_odd_pieces_with_fsync(self):
+        data = random.Random(5).randbytes(6 * MIB)
+        r = random.Random(6)
+        at = 0
+        with open(self.path("f"), "wb", buffering=0) as out:
+            while at < len(data):
+                n = r.randrange(1, 70000)
+                out.write(data[at:at + n])
+                at += n
+                if r.random() < 0.4:
+                    os.fsync(out.fileno())
+        # Appends need no refolding at all.
+        self.vol.command("sync", self.mnt)
+        self.assertLess(self.cost_of_copy("straight", data), len(data) // 50)
+        self.check_shared(data)
+
+    def test_in_place_rewrite_shares_at_once(self):
+        first, second = random.Random(7).randbytes(12 * MIB), random.Random(8).randbytes(12 * MIB)
+        self.write("f", first)
+        with open(self.path("f"), "r+b", buffering=0) as out:
+            for at in range(0, len(second), 100000):
+                out.write(second[at:at + 100000])
+        self.vol.command("sync", self.mnt)
+        self.assertLess(self.cost_of_copy("straight", second), len(second) // 50)
+
+    def test_by_itself(self):
+        data = bytearray(random.Random(9).randbytes(4 * MIB))
+        self.write("f", data)
+        with open(self.path("f"), "r+b", buffering=0) as out:
+            for off in range(5000, len(data), 40000):
+                data[off:off + 4096] = b"x" * 4096
+                os.pwrite(out.fileno(), b"x" * 4096, off)
+        self.vol.command("sync", self.mnt)
+        end = time.monotonic() + 60
+        seen = -1
+        while time.monotonic() < end:  # until it began and went no further
+            time.sleep(3)
+            now = self.vol.stats()["ingest"]["refolded_bytes"]
+            if now > 0 and now == seen:
+                break
+            seen = now
+        self.assertLess(self.cost_of_copy("straight", bytes(data)), len(data) // 50)
+        self.assertEqual(self.read("f"), bytes(data))
+
+
+if __name__ == "__main__":
+    unittest.main()
