@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The candidate scan in plain C, and the choice of version. Positions are evaluated in blocks, words at even and at
- * odd offsets apart, in loops that a compiler turns into whatever vectors the target has.
+ * The candidate scan in plain C, and the choice of version. Positions are evaluated in blocks,
+ * words at even and at odd offsets apart, in loops that a compiler turns into whatever vectors the
+ * target has.
  */
 #include "asm/cdc.h"
 
 #include <string.h>
 
-#define BLOCK 256         /* positions evaluated at once */
+#define BLOCK 256 /* positions evaluated at once */
 #define WORDS (BLOCK / 2)
-#define PAST  14          /* words of history behind the first word of a block's oldest f */
+#define PAST  14 /* words of history behind the first word of a block's oldest f */
 
 static uint16_t word(const uint8_t *data, size_t i)
 {
@@ -36,7 +37,8 @@ int16_t fold_cdc_form(const uint8_t *data, size_t i)
     return (int16_t)(uint16_t)(form16(data, i) + FOLD_CDC_D * form16(data, i - 16));
 }
 
-/* Whether one of the positions p, p+2, ... p+BLOCK-2 is a candidate. Word j of each array ends at p + 2 (j - 14). */
+/* Whether one of the positions p, p+2, ... p+BLOCK-2 is a candidate. Word j of each array ends at p
+ * + 2 (j - 14). */
 static int block_has(const uint8_t *data, size_t p, int16_t form)
 {
     uint16_t w[PAST + WORDS + 1];
@@ -55,7 +57,7 @@ static int block_has(const uint8_t *data, size_t p, int16_t form)
     int16_t any = 0;
     for (size_t j = 0; j < WORDS; j++) {
         int16_t e = (int16_t)(uint16_t)(v[j + 8] + (unsigned)FOLD_CDC_D * v[j]);
-        any |= (int16_t)-(e > form);
+        any |= (int16_t) - (e > form);
     }
     return any;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPU detection by cpuid and XCR0. Each bundle is all or nothing, so that a hypervisor which hides one feature of a
- * family never gets the family's kernels.
+ * CPU detection by cpuid and XCR0. Each bundle is all or nothing, so that a hypervisor which hides
+ * one feature of a family never gets the family's kernels.
  */
 #include "asm/cpu.h"
 
@@ -71,8 +71,8 @@ static uint64_t saved_state(const struct leaf *one)
 
 unsigned fold_cpu_flags(void)
 {
-    const uint64_t ymm = 0x06;   /* XMM and upper YMM */
-    const uint64_t zmm = 0xe6;   /* and opmask, upper ZMM, ZMM16-31 */
+    const uint64_t ymm = 0x06; /* XMM and upper YMM */
+    const uint64_t zmm = 0xe6; /* and opmask, upper ZMM, ZMM16-31 */
     struct leaf one = ask(1, 0);
     struct leaf seven = ask(7, 0);
     struct leaf ext = ask(0x80000001u, 0);

@@ -44,7 +44,8 @@ uint32_t fold_crcpoly_combine(uint32_t poly, uint32_t crc1, uint32_t crc2, uint6
 static uint64_t load8(const uint8_t *p)
 {
     return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
-           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
 }
 
 uint32_t fold_crcpoly_slice(const uint32_t table[8][256], uint32_t state, const uint8_t *data,

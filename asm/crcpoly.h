@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arithmetic of reflected 32-bit CRCs: multiplication modulo the polynomial, powers of x, combination of two CRCs,
- * and slicing-by-8 over tables made at build time by asm/gen/crc_tables.c. A value's bit 31 is the coefficient of
- * x^0, its bit 0 that of x^31.
+ * Arithmetic of reflected 32-bit CRCs: multiplication modulo the polynomial, powers of x,
+ * combination of two CRCs, and slicing-by-8 over tables made at build time by asm/gen/crc_tables.c.
+ * A value's bit 31 is the coefficient of x^0, its bit 0 that of x^31.
  */
 #ifndef FOLD_ASM_CRCPOLY_H
 #define FOLD_ASM_CRCPOLY_H

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counts how many 4-byte groups of a sample were seen in it before: what an LZ77 compressor lives on. Random data has
- * none among so few, so a handful is evidence enough. Below that, a skewed distribution of single bytes gives a few
- * points for compressors that can use it. There is one version only: the table look-ups leave vectors nothing to do
- * (docs/asm/entropy.md).
+ * Counts how many 4-byte groups of a sample were seen in it before: what an LZ77 compressor lives
+ * on. Random data has none among so few, so a handful is evidence enough. Below that, a skewed
+ * distribution of single bytes gives a few points for compressors that can use it. There is one
+ * version only: the table look-ups leave vectors nothing to do (docs/asm/entropy.md).
  */
 #include "asm/entropy.h"
 
 #include <string.h>
 
-#define STRETCHES  48  /* places looked at */
-#define STRETCH    16  /* consecutive groups at each */
-#define GROUP      4   /* bytes */
+#define STRETCHES  48 /* places looked at */
+#define STRETCH    16 /* consecutive groups at each */
+#define GROUP      4  /* bytes */
 #define SAMPLE     (STRETCHES * STRETCH)
 #define SLOTS_BITS 10
-#define WINDOWS    4   /* of long data, so that a sample is as dense as in short data */
+#define WINDOWS    4 /* of long data, so that a sample is as dense as in short data */
 #define WINDOW     8192
 #define LONG       (2 * WINDOWS * WINDOW)
 #define HIT_POINTS 4

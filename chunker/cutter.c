@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cut law. Lengths from min to max are divided into a strict and a loose stretch (normalised chunking); in each a
- * position is a cut if the kernel's 16-bit form of the 32 bytes before it exceeds a threshold and a 64-bit mix of the
- * same bytes is below another. The first test is cheap enough to be made at every position and lets as few through
- * as a multiple of 2^-16 allows; the second thins them to any rate.
+ * The cut law. Lengths from min to max are divided into a strict and a loose stretch (normalised
+ * chunking); in each a position is a cut if the kernel's 16-bit form of the 32 bytes before it
+ * exceeds a threshold and a 64-bit mix of the same bytes is below another. The first test is cheap
+ * enough to be made at every position and lets as few through as a multiple of 2^-16 allows; the
+ * second thins them to any rate.
  *
- * Rates. In units of the mean length, cuts come at rate s from 1/2 to 1 and at 4 s from 1 to 4. Random data has the
- * mean 1/2 + (1 - e^(-s/2)) / s + e^(-s/2) (1 - e^(-12 s)) / (4 s), which is 1 for s = STRICT / 2^16.
+ * Rates. In units of the mean length, cuts come at rate s from 1/2 to 1 and at 4 s from 1 to 4.
+ * Random data has the mean 1/2 + (1 - e^(-s/2)) / s + e^(-s/2) (1 - e^(-12 s)) / (4 s), which is 1
+ * for s = STRICT / 2^16.
  */
 #include "chunker/cutter.h"
 
@@ -84,9 +86,10 @@ static size_t find(const struct fold_kernels *k, const struct fold_cut_rule *r, 
 }
 
 /*
- * Where to cut when the whole of data[0..max) holds no cut: data with few different windows, often periodic. Cutting at
- * a place that the content names, by thresholds that more and more windows pass, keeps such data in step with its own
- * repetitions; only what looks the same everywhere (zeros) is cut at max.
+ * Where to cut when the whole of data[0..max) holds no cut: data with few different windows, often
+ * periodic. Cutting at a place that the content names, by thresholds that more and more windows
+ * pass, keeps such data in step with its own repetitions; only what looks the same everywhere
+ * (zeros) is cut at max.
  */
 static size_t forced(const struct fold_kernels *k, const struct fold_cut *cut, const uint8_t *data)
 {
@@ -103,7 +106,9 @@ static size_t forced(const struct fold_kernels *k, const struct fold_cut *cut, c
 size_t fold_cut_resume(const struct fold_cut *cut, const uint8_t *data, size_t len, size_t known)
 {
     const struct fold_kernels *k = fold_kernels();
-    size_t end = len < cut->max ? len + 1 : cut->max; /* a cut at `len` itself needs only the bytes before it */
+    size_t end = len < cut->max
+                     ? len + 1
+                     : cut->max; /* a cut at `len` itself needs only the bytes before it */
     size_t from = known < cut->min ? cut->min : known + 1;
     size_t stop = end < cut->strict.end ? end : cut->strict.end;
     if (from < stop) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where chunks end. Pure functions of the bytes: the same content gives the same cuts on every CPU level and
- * however it arrives. Thread-safe; nothing is allocated.
+ * Where chunks end. Pure functions of the bytes: the same content gives the same cuts on every CPU
+ * level and however it arrives. Thread-safe; nothing is allocated.
  */
 #ifndef FOLD_CHUNKER_CUTTER_H
 #define FOLD_CHUNKER_CUTTER_H
@@ -18,7 +18,8 @@ enum fold_cut_kind {
 #define FOLD_CHUNK_MIN_AVG (4u << 10)
 #define FOLD_CHUNK_MAX_AVG (1u << 20)
 
-/* One stretch of lengths with the same rule: a candidate of `form` is a cut if its mix is at most `mix`. */
+/* One stretch of lengths with the same rule: a candidate of `form` is a cut if its mix is at most
+ * `mix`. */
 struct fold_cut_rule {
     uint32_t end; /* first length behind the stretch */
     int16_t form;
@@ -35,20 +36,21 @@ struct fold_cut {
     struct fold_cut_rule loose;  /* from strict.end to max */
 };
 
-/* Derives the law from `avg`. Returns 0, or -EINVAL if `avg` is out of range or not a power of two. */
+/* Derives the law from `avg`. Returns 0, or -EINVAL if `avg` is out of range or not a power of two.
+ */
 int fold_cut_init(struct fold_cut *cut, enum fold_cut_kind kind, uint32_t avg);
 
 /*
- * Content-defined: length of the first chunk of data[0..len), which starts at a chunk start. 0 if no cut is found
- * in fewer than `max` bytes and more data is needed to decide; never more than cut->max. With len >= cut->max the
- * result is never 0; data without any cut that long is divided between max / 2 and max. The caller decides what to do
- * with an undecided tail.
+ * Content-defined: length of the first chunk of data[0..len), which starts at a chunk start. 0 if
+ * no cut is found in fewer than `max` bytes and more data is needed to decide; never more than
+ * cut->max. With len >= cut->max the result is never 0; data without any cut that long is divided
+ * between max / 2 and max. The caller decides what to do with an undecided tail.
  */
 size_t fold_cut_next(const struct fold_cut *cut, const uint8_t *data, size_t len);
 
 /*
- * The same for a caller who was told before that data[0..known) holds no cut (the call with len = known returned
- * 0): the bytes looked at then are not scanned again. `known` = 0 is fold_cut_next.
+ * The same for a caller who was told before that data[0..known) holds no cut (the call with len =
+ * known returned 0): the bytes looked at then are not scanned again. `known` = 0 is fold_cut_next.
  */
 size_t fold_cut_resume(const struct fold_cut *cut, const uint8_t *data, size_t len, size_t known);
 

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Build-time generator: writes the slicing tables (C) and the folding constants (NASM) of both CRCs.
+ * Build-time generator: writes the slicing tables (C) and the folding constants (NASM) of both
+ * CRCs.
  *
  *     fold_gen_crc crc_tables.h crc_fold.inc
  *
- * Folding constants. A 128-bit register holds two 64-bit halves; bit 0 of the register is the highest power. To move
- * a register d bits further down the message, its low half L (the higher powers) is multiplied by x^(d+64) and its
- * high half H by x^d, both mod P. A carry-less product of two reflected 64-bit values comes out reflected over 127
- * bits, one position short of 128, which costs one power of x, and a 32-bit constant stands in the upper half of its
- * 64-bit operand, so the constants are x^(d+64-1) and x^(d-1) mod P, shifted left by 32.
+ * Folding constants. A 128-bit register holds two 64-bit halves; bit 0 of the register is the
+ * highest power. To move a register d bits further down the message, its low half L (the higher
+ * powers) is multiplied by x^(d+64) and its high half H by x^d, both mod P. A carry-less product of
+ * two reflected 64-bit values comes out reflected over 127 bits, one position short of 128, which
+ * costs one power of x, and a 32-bit constant stands in the upper half of its 64-bit operand, so
+ * the constants are x^(d+64-1) and x^(d-1) mod P, shifted left by 32.
  *
- * Reduction constants. R = L x^64 + H times x^32 becomes 96 bits by L x^96, then 64 bits by T x^64 of its upper 32 bits
- * T, again with one power less in the constants; the last 32 come from Barrett's quotient with floor(x^64 / P) and P,
- * both reflected over 33 bits.
+ * Reduction constants. R = L x^64 + H times x^32 becomes 96 bits by L x^96, then 64 bits by T x^64
+ * of its upper 32 bits T, again with one power less in the constants; the last 32 come from
+ * Barrett's quotient with floor(x^64 / P) and P, both reflected over 33 bits.
  */
 #include "asm/crcpoly.h"
 
@@ -38,7 +40,8 @@ static void write_table(FILE *f, const struct poly *p)
             v = v >> 1 ^ (p->reflected & (0u - (v & 1)));
         row[b] = v;
     }
-    fprintf(f, "\n__attribute__((unused)) static const uint32_t fold_%s_table[8][256] = {\n", p->name);
+    fprintf(f, "\n__attribute__((unused)) static const uint32_t fold_%s_table[8][256] = {\n",
+            p->name);
     uint32_t cell[256];
     for (int b = 0; b < 256; b++)
         cell[b] = row[b];

@@ -4,9 +4,10 @@
  *
  *     fold_bench_dedup PATH...
  *
- * Each file named or below a named directory is one stream. For every target size FastCDC runs with normal lengths
- * around the target, three gear tables each, and its savings are interpolated at the mean length that our chunker has
- * on the same data. Savings count whole duplicate chunks; no compression, no metadata.
+ * Each file named or below a named directory is one stream. For every target size FastCDC runs with
+ * normal lengths around the target, three gear tables each, and its savings are interpolated at the
+ * mean length that our chunker has on the same data. Savings count whole duplicate chunks; no
+ * compression, no metadata.
  */
 #include "bench/micro/fastcdc.h"
 #include "chunker/cutter.h"
@@ -90,7 +91,8 @@ static void add_piece(const uint8_t *data, size_t len)
 
 static int by_hash(const void *a, const void *b)
 {
-    return memcmp(&((const struct piece *)a)->hash, &((const struct piece *)b)->hash, sizeof(XXH128_hash_t));
+    return memcmp(&((const struct piece *)a)->hash, &((const struct piece *)b)->hash,
+                  sizeof(XXH128_hash_t));
 }
 
 static struct result finish(double seconds)
@@ -139,7 +141,8 @@ static struct result chunk(next_fn *next, const void *law)
     return finish(seconds);
 }
 
-/* FastCDC around a target: masks as they are for it, lengths stretched; averaged over gear tables. */
+/* FastCDC around a target: masks as they are for it, lengths stretched; averaged over gear tables.
+ */
 static void reference(unsigned bits, struct result *out)
 {
     for (int p = 0; p < POINTS; p++) {
@@ -186,10 +189,11 @@ int main(int argc, char **argv)
         struct result ours = chunk(next_fold, &cut);
         reference(bits, ref);
         double want = interpolate(ref, ours.mean);
-        printf("target %6u: mean %8.0f savings %6.2f %% at %5.2f GB/s; FastCDC at that mean %6.2f %%, "
-               "%4.2f GB/s; difference %+.2f\n",
-               1u << bits, ours.mean, ours.savings, total / ours.seconds * 1e-9, want,
-               total / ref[2].seconds * 1e-9, ours.savings - want);
+        printf(
+            "target %6u: mean %8.0f savings %6.2f %% at %5.2f GB/s; FastCDC at that mean %6.2f %%, "
+            "%4.2f GB/s; difference %+.2f\n",
+            1u << bits, ours.mean, ours.savings, total / ours.seconds * 1e-9, want,
+            total / ref[2].seconds * 1e-9, ours.savings - want);
         (void)fflush(stdout);
     }
     return 0;

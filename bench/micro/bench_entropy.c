@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How well the entropy sampler foretells real compressors: precision and recall against LZ4 and zstd on the chunks of
- * given files.
+ * How well the entropy sampler foretells real compressors: precision and recall against LZ4 and
+ * zstd on the chunks of given files.
  *
  *     fold_bench_entropy CHUNK_BYTES FILE...
  *
- * "Pays" means saving at least a sixteenth. Precision: of the chunks it would compress, how many pay. Recall: of the
- * chunks that pay, how many it would compress.
+ * "Pays" means saving at least a sixteenth. Precision: of the chunks it would compress, how many
+ * pay. Recall: of the chunks that pay, how many it would compress.
  */
 #include "asm/entropy.h"
 
@@ -47,11 +47,12 @@ static double share(unsigned long a, unsigned long b)
 
 static void print(const char *name, const struct tally *lz4, const struct tally *zstd, double ns)
 {
-    printf("%-24s %7lu chunks  lz4: pays %.3f precision %.3f recall %.3f  zstd: pays %.3f precision "
-           "%.3f recall %.3f  %4.0f ns\n",
-           name, lz4->chunks, share(lz4->pays, lz4->chunks), share(lz4->both, lz4->said),
-           share(lz4->both, lz4->pays), share(zstd->pays, zstd->chunks),
-           share(zstd->both, zstd->said), share(zstd->both, zstd->pays), ns);
+    printf(
+        "%-24s %7lu chunks  lz4: pays %.3f precision %.3f recall %.3f  zstd: pays %.3f precision "
+        "%.3f recall %.3f  %4.0f ns\n",
+        name, lz4->chunks, share(lz4->pays, lz4->chunks), share(lz4->both, lz4->said),
+        share(lz4->both, lz4->pays), share(zstd->pays, zstd->chunks), share(zstd->both, zstd->said),
+        share(zstd->both, zstd->pays), ns);
 }
 
 static double now(void)
@@ -70,7 +71,8 @@ static void one_file(FILE *f, size_t chunk, struct tally *lz4, struct tally *zst
         size_t enough = chunk - chunk / 16;
         int lz4_pays = LZ4_compress_fast(in, out, (int)chunk, (int)enough, 1) > 0;
         int zstd_pays = ZSTD_compress(out, ZSTD_compressBound(chunk), in, chunk, 1) <= enough;
-        unsigned score = fold_kernels()->entropy(in, chunk); /* also brings the table into the cache */
+        unsigned score =
+            fold_kernels()->entropy(in, chunk); /* also brings the table into the cache */
         double start = now();
         score = fold_kernels()->entropy(in, chunk);
         *ns += now() - start;

@@ -4,9 +4,9 @@
  *
  *     fold_bench_fused [MIB]
  *
- * The pipeline finds zero runs, cuts, fingerprints and checksums. "Fused": each chunk is treated right after it was
- * cut. "Passes": each step runs over the whole stream before the next. Both on a hot 1 MiB buffer and on a stream of
- * MIB (64) mebibytes that no second-level cache holds.
+ * The pipeline finds zero runs, cuts, fingerprints and checksums. "Fused": each chunk is treated
+ * right after it was cut. "Passes": each step runs over the whole stream before the next. Both on a
+ * hot 1 MiB buffer and on a stream of MIB (64) mebibytes that no second-level cache holds.
  */
 #include "asm/kernels.h"
 #include "chunker/cutter.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Would mixing the instructions of the cut scan and of XXH3 gain anything over running one after the other? Both loops
- * written with AVX-512 intrinsics, alone and in one loop, over a hot 16 KiB chunk. The scan covers every byte here
- * (the product skips the first half of a chunk), which favours the mixture.
+ * Would mixing the instructions of the cut scan and of XXH3 gain anything over running one after
+ * the other? Both loops written with AVX-512 intrinsics, alone and in one loop, over a hot 16 KiB
+ * chunk. The scan covers every byte here (the product skips the first half of a chunk), which
+ * favours the mixture.
  */
 #include "asm/cdc.h"
 #include "asm/kernels.h"
@@ -38,13 +39,17 @@ WIDE void scan_step(struct scan *s, const uint8_t *p)
     for (int odd = 0; odd < 2; odd++) {
         __m512i w = _mm512_loadu_si512(p - 2 + odd);
         __m512i v = _mm512_loadu_si512(p - 4 + odd);
-        __m512i f = _mm512_add_epi16(w, _mm512_mullo_epi16(v, _mm512_set1_epi16((short)FOLD_CDC_A)));
+        __m512i f =
+            _mm512_add_epi16(w, _mm512_mullo_epi16(v, _mm512_set1_epi16((short)FOLD_CDC_A)));
         __m512i t = _mm512_alignr_epi32(f, s->f[odd], 15);
-        __m512i g = _mm512_add_epi16(f, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_B)));
+        __m512i g =
+            _mm512_add_epi16(f, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_B)));
         t = _mm512_alignr_epi32(g, s->g[odd], 14);
-        __m512i h = _mm512_add_epi16(g, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_C)));
+        __m512i h =
+            _mm512_add_epi16(g, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_C)));
         t = _mm512_alignr_epi32(h, s->h[odd], 12);
-        __m512i e = _mm512_add_epi16(h, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_D)));
+        __m512i e =
+            _mm512_add_epi16(h, _mm512_mullo_epi16(t, _mm512_set1_epi16((short)FOLD_CDC_D)));
         s->best = _mm512_max_epi16(s->best, e);
         s->f[odd] = f;
         s->g[odd] = g;
@@ -93,8 +98,9 @@ __attribute__((target("avx512f,avx512bw"), noinline)) static void one_after_the_
     *x = b;
 }
 
-__attribute__((target("avx512f,avx512bw"), noinline)) static void mixed(struct scan *s, struct hash *x,
-                                                                       const uint8_t *p)
+__attribute__((target("avx512f,avx512bw"), noinline)) static void mixed(struct scan *s,
+                                                                        struct hash *x,
+                                                                        const uint8_t *p)
 {
     struct scan a = *s;
     struct hash b = *x;
@@ -110,8 +116,8 @@ __attribute__((target("avx512f,avx512bw"), noinline)) static void mixed(struct s
 }
 
 __attribute__((target("avx512f,avx512bw"), noinline)) static void scan_alone(struct scan *s,
-                                                                            struct hash *x,
-                                                                            const uint8_t *p)
+                                                                             struct hash *x,
+                                                                             const uint8_t *p)
 {
     struct scan a = *s;
     (void)x;
@@ -120,8 +126,8 @@ __attribute__((target("avx512f,avx512bw"), noinline)) static void scan_alone(str
 }
 
 __attribute__((target("avx512f,avx512bw"), noinline)) static void hash_alone(struct scan *s,
-                                                                            struct hash *x,
-                                                                            const uint8_t *p)
+                                                                             struct hash *x,
+                                                                             const uint8_t *p)
 {
     struct hash b = *x;
     (void)s;

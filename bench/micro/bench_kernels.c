@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Speed of every kernel at every level, as JSON: an array of {name, level, selected, unit, rate, ratio}; ratio is the
- * rate over that of plain C. With names given, only those kernels. scripts/bench-micro compares the ratios with
- * bench/micro/kernels.json.
+ * Speed of every kernel at every level, as JSON: an array of {name, level, selected, unit, rate,
+ * ratio}; ratio is the rate over that of plain C. With names given, only those kernels.
+ * scripts/bench-micro compares the ratios with bench/micro/kernels.json.
  */
 #include "asm/kernels_list.h"
 
@@ -35,7 +35,8 @@ int main(int argc, char **argv)
         r->rate = fold_kernel_rate(&k, r->kernel);
         if (r->level == FOLD_LEVEL_SCALAR)
             plain = r->rate;
-        printf("%s  {\"name\": \"%s\", \"level\": \"%s\", \"selected\": %s, \"unit\": \"%s\", \"rate\": "
+        printf("%s  {\"name\": \"%s\", \"level\": \"%s\", \"selected\": %s, \"unit\": \"%s\", "
+               "\"rate\": "
                "%.3f, \"ratio\": %.3f}",
                comma, r->name, r->level_name, r->selected ? "true" : "false", r->unit, r->rate,
                plain > 0 ? r->rate / plain : 0);

@@ -12,8 +12,8 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* `bits` ones spread over bits 16 to 62: zeros between them widen the window, as in the paper; bit 63 is lost by the shift
- * of two bytes per step. */
+/* `bits` ones spread over bits 16 to 62: zeros between them widen the window, as in the paper; bit
+ * 63 is lost by the shift of two bytes per step. */
 static uint64_t spread_mask(unsigned bits)
 {
     uint64_t mask = 0;
@@ -45,8 +45,8 @@ void fastcdc_init(struct fastcdc *f, size_t avg, size_t min_part, uint64_t seed)
 }
 
 /* Looks for a cut in [from, to) with one mask; from and to are even. Returns 0 if there is none. */
-static size_t find(const struct fastcdc *f, const uint8_t *data, size_t from, size_t to, uint64_t mask,
-                   uint64_t *hash)
+static size_t find(const struct fastcdc *f, const uint8_t *data, size_t from, size_t to,
+                   uint64_t mask, uint64_t *hash)
 {
     uint64_t h = *hash;
     uint64_t shifted = mask << 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FastCDC as its authors describe it, the yardstick for our own chunker: W. Xia et al., "The Design of Fast
- * Content-Defined Chunking for Data Deduplication Based Storage Systems", IEEE TPDS 31 (2020). Gear hash, cut-point
- * skipping, normalised chunking of level 2, two bytes per step. Written from the paper.
+ * FastCDC as its authors describe it, the yardstick for our own chunker: W. Xia et al., "The Design
+ * of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems", IEEE TPDS 31
+ * (2020). Gear hash, cut-point skipping, normalised chunking of level 2, two bytes per step.
+ * Written from the paper.
  */
 #ifndef FOLD_BENCH_FASTCDC_H
 #define FOLD_BENCH_FASTCDC_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arithmetic of CRCs: powers of x against repeated multiplication, combination over lengths no buffer could have.
+ * Arithmetic of CRCs: powers of x against repeated multiplication, combination over lengths no
+ * buffer could have.
  */
 #include "asm/crc32.h"
 #include "asm/crc32c.h"
@@ -93,10 +94,8 @@ static void the_two_differ(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(powers),
-        cmocka_unit_test(products),
-        cmocka_unit_test(combines_zeros),
-        cmocka_unit_test(combination_is_associative),
+        cmocka_unit_test(powers),         cmocka_unit_test(products),
+        cmocka_unit_test(combines_zeros), cmocka_unit_test(combination_is_associative),
         cmocka_unit_test(the_two_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

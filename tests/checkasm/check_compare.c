@@ -63,7 +63,8 @@ static void batch(struct check *c, const struct fold_kernels *k, size_t n)
     check_canary_set(c, same, bytes);
     uint64_t args[] = {CHECK_ARG(pairs), n, CHECK_ARG(same)};
     uint64_t ignored;
-    if (check_call(c, (check_fn)k->compare_batch, args, 3, &ignored) && memcmp(same, want, bytes) != 0)
+    if (check_call(c, (check_fn)k->compare_batch, args, 3, &ignored) &&
+        memcmp(same, want, bytes) != 0)
         check_fail(c, CHECK_WRONG, "compare_batch of %zu", n);
     check_canary_verify(c, same, bytes, "compare_batch");
 }

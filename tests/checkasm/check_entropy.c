@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The compressibility sampler: every version gives the score of plain C, and scores of plain cases lie where they should.
+ * The compressibility sampler: every version gives the score of plain C, and scores of plain cases
+ * lie where they should.
  */
 #include "asm/entropy.h"
 #include "tests/checkasm/harness.h"
@@ -15,8 +16,8 @@ static void one(struct check *c, const struct fold_kernels *k, const uint8_t *p,
     if (want > 1000)
         check_fail(c, CHECK_WRONG, "plain C gives %u", want);
     if (check_call(c, (check_fn)k->entropy, args, 2, &got) && (unsigned)got != want)
-        check_fail(c, CHECK_WRONG, "data %% 64 = %zu len %zu: %u instead of %u", (size_t)p % 64, len,
-                   (unsigned)got, want);
+        check_fail(c, CHECK_WRONG, "data %% 64 = %zu len %zu: %u instead of %u", (size_t)p % 64,
+                   len, (unsigned)got, want);
 }
 
 static void fill(struct check *c, uint8_t *p, size_t len)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The harness itself: a fault of every kind is planted in a kernel and must be caught, and counted as what it is.
+ * The harness itself: a fault of every kind is planted in a kernel and must be caught, and counted
+ * as what it is.
  */
 #include "asm/compare.h"
 #include "asm/crc32c.h"

@@ -40,7 +40,8 @@ static void data_run(struct check *c, const struct fold_kernels *k, const uint8_
     uint64_t got;
     size_t want = oracle_data(p, len, block);
     if (check_call(c, (check_fn)k->data_run, args, 3, &got) && got != want)
-        check_fail(c, CHECK_WRONG, "data_run: data %% 64 = %zu len %zu block %zu: %zu instead of %zu",
+        check_fail(c, CHECK_WRONG,
+                   "data_run: data %% 64 = %zu len %zu block %zu: %zu instead of %zu",
                    (size_t)p % 64, len, block, (size_t)got, want);
 }
 

@@ -25,7 +25,8 @@ static uint32_t call(struct check *c, crc_fn *crc, uint32_t start, const void *p
     return check_call(c, (check_fn)crc, args, 3, &got) ? (uint32_t)got : 0;
 }
 
-static void one(struct check *c, crc_fn *crc, const struct crc_law *law, const uint8_t *p, size_t len)
+static void one(struct check *c, crc_fn *crc, const struct crc_law *law, const uint8_t *p,
+                size_t len)
 {
     uint32_t start = check_random(c) % 4 == 0 ? 0 : (uint32_t)check_random(c);
     uint64_t args[] = {check_arg32(c, start), CHECK_ARG(p), len};

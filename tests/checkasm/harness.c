@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The harness. Crashes inside a checked call return by siglongjmp; nothing the kernels do holds a lock or memory, so
- * the jump loses nothing. Where assembly is built, calls go through call_x86.asm, which sets and compares registers;
- * at the scalar level they are plain calls, so that valgrind can follow.
+ * The harness. Crashes inside a checked call return by siglongjmp; nothing the kernels do holds a
+ * lock or memory, so the jump loses nothing. Where assembly is built, calls go through
+ * call_x86.asm, which sets and compares registers; at the scalar level they are plain calls, so
+ * that valgrind can follow.
  */
 #include "tests/checkasm/harness.h"
 
@@ -33,7 +34,8 @@ static void on_signal(int sig)
 static uint8_t *guarded_area(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uint8_t *p = mmap(NULL, CHECK_AREA_BYTES + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *p =
+        mmap(NULL, CHECK_AREA_BYTES + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED || mprotect(p + page, CHECK_AREA_BYTES, PROT_READ | PROT_WRITE) != 0) {
         perror("checkasm: mmap");
         exit(2);
@@ -192,8 +194,8 @@ bool check_call(struct check *c, check_fn fn, const uint64_t *args, size_t n, ui
 
 void check_fail(struct check *c, enum check_fault fault, const char *fmt, ...)
 {
-    static const char *const kinds[CHECK_FAULTS] = {"wrong result", "crash", "clobber", "dirty upper",
-                                                    "canary"};
+    static const char *const kinds[CHECK_FAULTS] = {"wrong result", "crash", "clobber",
+                                                    "dirty upper", "canary"};
     if (c->faults[fault]++ > 0 || c->quiet)
         return;
     va_list args;

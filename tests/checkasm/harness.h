@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the checks of the kernels are made of: random inputs from one printed seed, memory between inaccessible pages,
- * and calls that notice what a compiler would not: a clobbered register, a dirty upper vector half, a read or write
- * outside the buffers, trust in the upper half of a 32-bit argument. One thread.
+ * What the checks of the kernels are made of: random inputs from one printed seed, memory between
+ * inaccessible pages, and calls that notice what a compiler would not: a clobbered register, a
+ * dirty upper vector half, a read or write outside the buffers, trust in the upper half of a 32-bit
+ * argument. One thread.
  */
 #ifndef FOLD_TESTS_CHECKASM_HARNESS_H
 #define FOLD_TESTS_CHECKASM_HARNESS_H
@@ -56,7 +57,8 @@ uint64_t check_random(struct check *c);
 /* Fills with random bytes. */
 void check_fill(struct check *c, uint8_t *p, size_t len);
 
-/* The lowest place with the given misalignment in an area; the place of `len` bytes that end at its upper guard page. */
+/* The lowest place with the given misalignment in an area; the place of `len` bytes that end at its
+ * upper guard page. */
 uint8_t *check_low(struct check *c, int area, size_t misalign);
 uint8_t *check_high(struct check *c, int area, size_t len);
 
@@ -66,8 +68,8 @@ uint64_t check_arg32(struct check *c, uint32_t value);
 #define CHECK_ARG(p) ((uint64_t)(uintptr_t)(p))
 
 /*
- * Calls fn with up to six integer arguments. False, and counted as a failure, if it crashed, clobbered or left dirty
- * vectors. The result is what stands in the return register.
+ * Calls fn with up to six integer arguments. False, and counted as a failure, if it crashed,
+ * clobbered or left dirty vectors. The result is what stands in the return register.
  */
 bool check_call(struct check *c, check_fn fn, const uint64_t *args, size_t n, uint64_t *result);
 
@@ -82,8 +84,8 @@ void check_canary_verify(struct check *c, const uint8_t *p, size_t len, const ch
 unsigned check_failures(const struct check *c);
 
 /*
- * Times fn(args) and prints family, kernel, level, size and gigabytes per second (`bytes` moved per call). Returns
- * the rate in bytes per second.
+ * Times fn(args) and prints family, kernel, level, size and gigabytes per second (`bytes` moved per
+ * call). Returns the rate in bytes per second.
  */
 double check_bench(struct check *c, const char *kernel, check_fn fn, const uint64_t *args, size_t n,
                    size_t bytes);

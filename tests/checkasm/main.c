@@ -59,7 +59,8 @@ static bool wanted(const struct request *r, const char *name)
     return r->count == 0;
 }
 
-static unsigned run_level(const struct request *r, const struct check_family *family, const char *level)
+static unsigned run_level(const struct request *r, const struct check_family *family,
+                          const char *level)
 {
     struct check c;
     unsigned flags = fold_cpu_flags();
@@ -88,8 +89,10 @@ int main(int argc, char **argv)
     unsigned failures = 0;
     size_t ran = 0;
     if (!parse(argc, argv, &r)) {
-        (void)fprintf(stderr, "usage: %s [--seed N] [--level scalar|sse42|avx2|avx512] [--bench] [FAMILY...]\n",
-                      argv[0]);
+        (void)fprintf(
+            stderr,
+            "usage: %s [--seed N] [--level scalar|sse42|avx2|avx512] [--bench] [FAMILY...]\n",
+            argv[0]);
         return 2;
     }
     printf("seed %llu\n", (unsigned long long)r.seed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cut law: golden cuts that no change may move, the same cuts at every level and however the data arrives, the mean
- * length, data with little entropy, and what an edit disturbs.
+ * The cut law: golden cuts that no change may move, the same cuts at every level and however the
+ * data arrives, the mean length, data with little entropy, and what an edit disturbs.
  */
 #include "asm/kernels.h"
 #include "chunker/cutter.h"
@@ -92,14 +92,10 @@ static const struct {
     size_t chunks;
     uint64_t digest;
 } golden[] = {
-    {4096, 2068, 0x6beeca4ca1669321u},
-    {8192, 1029, 0x6b8ebe86de583889u},
-    {16384, 504, 0xe9b7dca5c872a779u},
-    {32768, 259, 0xbc9e56b9cec018e1u},
-    {65536, 123, 0xa82bd2f01d921949u},
-    {131072, 64, 0xcf562c91206a750bu},
-    {262144, 31, 0x3eb1672862602479u},
-    {524288, 16, 0x49dfbe3943b59907u},
+    {4096, 2068, 0x6beeca4ca1669321u}, {8192, 1029, 0x6b8ebe86de583889u},
+    {16384, 504, 0xe9b7dca5c872a779u}, {32768, 259, 0xbc9e56b9cec018e1u},
+    {65536, 123, 0xa82bd2f01d921949u}, {131072, 64, 0xcf562c91206a750bu},
+    {262144, 31, 0x3eb1672862602479u}, {524288, 16, 0x49dfbe3943b59907u},
     {1048576, 8, 0x0b3af7a2bb11743bu},
 };
 #define GOLDEN_BYTES (8u * MIB)
@@ -161,7 +157,8 @@ static void any_split_gives_the_same_cuts(void **state)
                 known = have;
             }
             assert_int_equal(got, want);
-            assert_int_equal(fold_cut_next(&cut, data + at, want), want); /* no byte behind is needed */
+            assert_int_equal(fold_cut_next(&cut, data + at, want),
+                             want); /* no byte behind is needed */
             at += want;
         }
     }
@@ -174,14 +171,16 @@ static void reads_nothing_behind_the_end(void **state)
     (void)state;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t len = 64 * page;
-    uint8_t *map = mmap(NULL, len + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *map =
+        mmap(NULL, len + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(map != MAP_FAILED);
     assert_int_equal(mprotect(map + len, page, PROT_NONE), 0);
     uint8_t *data = random_bytes(len, 3);
     memcpy(map, data, len);
     struct fold_cut cut = law(4096);
     for (size_t n = 0; n < 3 * cut.max; n += 7)
-        assert_int_equal(fold_cut_next(&cut, map + len - n, n), fold_cut_next(&cut, data + len - n, n));
+        assert_int_equal(fold_cut_next(&cut, map + len - n, n),
+                         fold_cut_next(&cut, data + len - n, n));
     free(data);
     assert_int_equal(munmap(map, len + page), 0);
 }
@@ -215,7 +214,8 @@ static void zeros_are_cut_at_max_only(void **state)
 }
 
 /* The chunks of data as hash values; returns their number. */
-static size_t chunk_hashes(const struct fold_cut *cut, const uint8_t *data, size_t len, uint64_t *out)
+static size_t chunk_hashes(const struct fold_cut *cut, const uint8_t *data, size_t len,
+                           uint64_t *out)
 {
     size_t n = 0;
     for (size_t at = 0; at < len; n++) {
@@ -313,7 +313,8 @@ static void low_entropy_does_not_collapse(void **state)
     free(data);
 }
 
-/* Whatever the period, a long run becomes a handful of different chunks: forced cuts fall into step. */
+/* Whatever the period, a long run becomes a handful of different chunks: forced cuts fall into
+ * step. */
 static void periodic_data_deduplicates(void **state)
 {
     (void)state;
