@@ -35,7 +35,7 @@ static struct fold_kv_options kv_options(uint64_t cache_bytes, uint64_t journal_
         .write_buffer_bytes = FOLD_MAX(journal_bytes * BUFFER_FACTOR, (uint64_t)BUFFER_BYTES_MIN),
         .write_buffers = 4,
         .memory_filter_bytes = 1u << 20,
-        .ascending = true,
+        .one_writer = true,
         .filter = FOLD_KV_FILTER_BLOOM,
         .filter_bits = 10,
         .partitioned = true, /* filters of a large catalog must not fill the cache as a whole */

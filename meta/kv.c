@@ -7,6 +7,7 @@
 #include "meta/kv.h"
 
 #include "meta/base/err.h"
+#include "meta/base/io.h"
 #include "meta/base/log.h"
 
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define PATH_BYTES 4096
+#define OPEN_BYTES (192u << 10) /* an open for writing needs about that much space on the host */
 
 struct fold_kv {
     rocksdb_t *db;
@@ -107,16 +109,14 @@ static void set_table_options(rocksdb_options_t *o, const struct fold_kv_options
     "manifest_preallocation_size=65536;"                                                           \
     "stats_dump_period_sec=0;stats_persist_period_sec=0;persist_stats_to_disk=false;"              \
     "memtable_whole_key_filtering=true;"
-#define ASCENDING                                                                                  \
-    "allow_concurrent_memtable_write=false;"                                                       \
-    "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1;"
+#define ONE_WRITER "allow_concurrent_memtable_write=false;"
 
 static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **out)
 {
     rocksdb_options_t *base = rocksdb_options_create();
     rocksdb_options_t *o = rocksdb_options_create();
     char *message = NULL;
-    rocksdb_get_options_from_string(base, opt->ascending ? ALWAYS ASCENDING : ALWAYS, o, &message);
+    rocksdb_get_options_from_string(base, opt->one_writer ? ALWAYS ONE_WRITER : ALWAYS, o, &message);
     rocksdb_options_destroy(base);
     if (message != NULL) {
         rocksdb_options_destroy(o);
@@ -142,6 +142,16 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     return 0;
 }
 
+/* RocksDB aborts the process when it runs out of space while opening. */
+static int room_to_open(int dirfd)
+{
+    struct statvfs st;
+    int rc = fold_io_statvfs(dirfd, &st);
+    if (rc < 0)
+        return rc;
+    return (uint64_t)st.f_bavail * st.f_frsize < OPEN_BYTES ? -FOLD_E_FULL : 0;
+}
+
 int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
                  struct fold_kv **out)
 {
@@ -157,6 +167,8 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
         kv->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
         rc = kv->dirfd < 0 ? -errno : 0;
     }
+    if (rc == 0 && dirfd >= 0 && !opt->read_only)
+        rc = room_to_open(dirfd);
     if (rc == 0)
         rc = make_path(kv->dirfd, name, path);
     if (rc == 0)

@@ -25,7 +25,7 @@ struct fold_kv_options {
     uint64_t write_buffer_bytes; /* memtable size that makes the database flush by itself; 0 = 64 MiB */
     uint32_t write_buffers;      /* memtables that may exist before writers are stalled; 0 = 2 */
     uint32_t memory_filter_bytes; /* filter over the keys of a memtable, for many lookups in vain; 0 = none */
-    bool ascending;              /* keys of equal first byte are mostly written in rising order; one writer */
+    bool one_writer;             /* batches come from one thread at a time */
     uint32_t block_bytes;        /* 0 = 16 KiB */
     uint32_t max_open_files;     /* 0 = 256 */
     enum fold_kv_filter filter;
