@@ -127,7 +127,7 @@ static int enter(struct fold_session *s, const struct wish *w, struct fold_inode
         return fold_change_abort(&c, -EMLINK);
     int rc = permit(&c, w, above, attr);
     if (rc == 0)
-        rc = fold_dentry_store(c.txn, dir->ino, w->name, w->len, inode->ino, (uint8_t)IFTODT(w->mode));
+        rc = fold_dentry_add(c.txn, dir->ino, w->name, w->len, inode->ino, (uint8_t)IFTODT(w->mode));
     if (rc < 0)
         return fold_change_abort(&c, rc);
     if (w->target != NULL)
@@ -141,17 +141,13 @@ static int enter(struct fold_session *s, const struct wish *w, struct fold_inode
 static int create_locked(struct fold_session *s, const struct wish *w, struct fold_inode *dir,
                          struct fold_inode **out)
 {
-    struct fold_dentry d;
-    int rc = fold_dentry_load(fold_session_catalog(s), dir->ino, w->name, w->len, &d);
-    if (rc != -ENOENT)
-        return rc < 0 ? rc : -EEXIST;
     fold_lock_take(&dir->lock);
     struct fold_attr above = dir->attr;
     fold_lock_drop(&dir->lock);
     struct fold_attr attr;
     struct fold_inode *inode = NULL;
     compose(w, &above, fold_catalog_new_ino(fold_session_catalog(s)), &attr);
-    rc = fold_itable_add(s->inodes, &attr, &inode);
+    int rc = fold_itable_add(s->inodes, &attr, &inode);
     if (rc < 0)
         return rc;
     rc = enter(s, w, dir, inode);

@@ -11,6 +11,7 @@
 #include "fs/session.h"
 #include "fs/space.h"
 #include "fs/stamp.h"
+#include "meta/base/err.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
 
@@ -81,11 +82,8 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static int link_locked(struct fold_session *s, struct fold_inode *inode, struct fold_inode *dir, const char *name,
                        size_t len)
 {
-    struct fold_dentry d;
-    int rc = fold_dentry_load(fold_session_catalog(s), dir->ino, name, len, &d);
-    if (rc != -ENOENT)
-        return rc < 0 ? rc : -EEXIST;
     struct fold_change c;
+    int rc;
     fold_change_begin(&c, s, (struct fold_inode *[]){inode, dir}, 2);
     struct fold_attr *attr = fold_change_attr(&c, inode);
     if (S_ISDIR(attr->mode))
@@ -95,7 +93,7 @@ static int link_locked(struct fold_session *s, struct fold_inode *inode, struct 
     else if (attr->nlink >= FOLD_NLINK_MAX)
         rc = -EMLINK;
     else
-        rc = fold_dentry_store(c.txn, dir->ino, name, len, inode->ino, (uint8_t)IFTODT(attr->mode));
+        rc = fold_dentry_add(c.txn, dir->ino, name, len, inode->ino, (uint8_t)IFTODT(attr->mode));
     if (rc < 0)
         return fold_change_abort(&c, rc);
     attr->nlink++;
@@ -150,28 +148,39 @@ static int remove_locked(struct fold_session *s, struct fold_inode *dir, const c
     return fold_change_commit(&c);
 }
 
+/* Resolves `name` under the directory's names lock. */
+static int resolve(struct fold_session *s, struct fold_inode *dir, const char *name, size_t len,
+                   struct fold_inode **out)
+{
+    struct fold_dentry d;
+    int rc = fold_dentry_load(fold_session_catalog(s), dir->ino, name, len, &d);
+    if (rc == 0)
+        rc = fold_itable_get(s->inodes, d.ino, out);
+    return rc == -ESTALE ? -FOLD_E_BAD_CATALOG : rc;
+}
+
 static int remove_name(struct fold_session *s, struct fold_inode *dir, const char *name, bool want_dir)
 {
     size_t len = strlen(name);
     if (len > FOLD_NAME_MAX)
         return -ENAMETOOLONG;
+    struct fold_inode *dirs[] = {dir, NULL};
     for (;;) {
         struct fold_inode *inode = NULL;
-        struct fold_dentry d;
-        int rc = fold_lookup(s, dir->ino, name, &inode);
-        if (rc < 0)
-            return rc;
-        struct fold_inode *dirs[] = {dir, want_dir ? inode : NULL};
         fold_names_lock(dirs, 2);
-        rc = fold_dentry_load(fold_session_catalog(s), dir->ino, name, len, &d);
-        bool same = rc == 0 && d.ino == inode->ino;
-        if (same)
+        int rc = resolve(s, dir, name, len, &inode);
+        bool locked = rc < 0 || !want_dir || !S_ISDIR(inode->type) || inode == dirs[1];
+        if (rc == 0 && locked)
             rc = remove_locked(s, dir, name, len, inode, want_dir);
         fold_names_unlock(dirs, 2);
-        fold_itable_put(s->inodes, inode);
-        /* Another inode has the name by now: begin again with that one. */
-        if (same || rc < 0)
+        fold_itable_put(s->inodes, dirs[1]);
+        dirs[1] = NULL;
+        if (locked) {
+            fold_itable_put(s->inodes, inode);
             return rc;
+        }
+        /* Its own entries must be locked, too: once more with both, unless the name leads elsewhere by then. */
+        dirs[1] = inode;
     }
 }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two names are resolved without locks first: which locks are needed depends on what they are. Under the locks they
- * are resolved again, and if they changed everything starts over. The names locks cover both directories and, if the
- * target is a directory, the target (nothing may be created in it while it goes).
+ * The two names are resolved under the names locks of their directories. If the target is a directory it must be locked,
+ * too (nothing may be created in it while it goes), and if the source has unsaved data it must be stored; both cannot be
+ * done with the locks held, so they are dropped, that is done, and everything starts over.
  */
 #include "fs/rename.h"
 
 #include "fs/change.h"
-#include "fs/creation.h"
 #include "fs/data.h"
 #include "fs/flush.h"
 #include "fs/session.h"
@@ -45,16 +44,16 @@ static bool is_dir(const struct fold_inode *inode)
     return inode != NULL && S_ISDIR(inode->type);
 }
 
-/* Does the name still lead where it did? 0, RETRY or an error. */
-static int recheck(struct fold_session *s, const struct place *p)
+/* What the name leads to now; nothing is no error. The directory's names lock is held. */
+static int resolve(struct fold_session *s, struct place *p)
 {
     struct fold_dentry d;
     int rc = fold_dentry_load(fold_session_catalog(s), p->dir->ino, p->name, p->len, &d);
+    if (rc == 0)
+        rc = fold_itable_get(s->inodes, d.ino, &p->inode);
     if (rc == -ENOENT)
-        return p->inode == NULL ? 0 : RETRY;
-    if (rc < 0)
-        return rc;
-    return p->inode != NULL && p->inode->ino == d.ino ? 0 : RETRY;
+        return 0;
+    return rc == -ESTALE ? -FOLD_E_BAD_CATALOG : rc;
 }
 
 /* -EINVAL if `dir` is `moved` or lies below it. */
@@ -167,39 +166,80 @@ static int rename_locked(const struct rename *r)
     return rc < 0 ? fold_change_abort(&c, rc) : fold_change_commit(&c);
 }
 
-/* Stores what the file has unsaved before it takes another's place. */
-static int save(struct fold_session *s, struct fold_inode *inode)
+static bool unsaved(struct fold_inode *inode)
 {
-    if (inode == NULL || !S_ISREG(inode->type) || !fold_data_dirty(inode))
-        return 0;
-    return fold_flush_inode(s, inode);
+    return inode != NULL && S_ISREG(inode->type) && fold_data_dirty(inode);
 }
 
-/* One attempt; RETRY if the names changed under it. */
-static int attempt(struct rename *r)
+/*
+ * Whether the rename can be done with the locks held: a directory in the way must be locked, too (`locked` is), and what
+ * takes another's place must be saved (`saved`: that was done; what was written since is newer than the rename).
+ */
+static bool prepared(const struct rename *r, const struct fold_inode *locked, bool saved)
 {
-    struct place *from = &r->from, *to = &r->to;
-    int rc = fold_lookup(r->s, from->dir->ino, from->name, &from->inode);
-    if (rc < 0)
-        return rc;
-    rc = fold_lookup(r->s, to->dir->ino, to->name, &to->inode);
-    if (rc < 0 && rc != -ENOENT)
-        return rc;
-    if (from->inode == to->inode)
-        return r->noreplace ? -EEXIST : 0;
-    rc = to->inode != NULL && !r->noreplace ? save(r->s, from->inode) : 0;
-    if (rc == 0 && r->exchange)
-        rc = save(r->s, to->inode);
-    if (rc < 0)
-        return rc;
-    struct fold_inode *dirs[] = {from->dir, to->dir, is_dir(to->inode) ? to->inode : NULL};
+    if (is_dir(r->to.inode) && r->to.inode != locked)
+        return false;
+    if (saved || r->to.inode == NULL || r->noreplace)
+        return true;
+    return !unsaved(r->from.inode) && (!r->exchange || !unsaved(r->to.inode));
+}
+
+/* Stores what the files have unsaved, with no lock held. */
+static int save(const struct rename *r)
+{
+    int rc = 0;
+    if (r->noreplace)
+        return 0;
+    if (unsaved(r->from.inode))
+        rc = fold_flush_inode(r->s, r->from.inode);
+    if (rc == 0 && r->exchange && unsaved(r->to.inode))
+        rc = fold_flush_inode(r->s, r->to.inode);
+    return rc;
+}
+
+static void forget(struct rename *r)
+{
+    fold_itable_put(r->s->inodes, r->from.inode);
+    fold_itable_put(r->s->inodes, r->to.inode);
+    r->from.inode = r->to.inode = NULL;
+}
+
+/* One attempt with the directory `locked` (or NULL) locked besides. RETRY: something has to be prepared first. */
+static int attempt(struct rename *r, struct fold_inode *locked, bool saved)
+{
+    struct fold_inode *dirs[] = {r->from.dir, r->to.dir, locked};
     fold_names_lock(dirs, 3);
-    rc = recheck(r->s, from);
+    int rc = resolve(r->s, &r->from);
     if (rc == 0)
-        rc = recheck(r->s, to);
-    if (rc == 0)
-        rc = rename_locked(r);
+        rc = resolve(r->s, &r->to);
+    if (rc == 0 && r->from.inode == NULL)
+        rc = -ENOENT;
+    if (rc == 0 && r->from.inode == r->to.inode)
+        rc = r->noreplace ? -EEXIST : 0;
+    else if (rc == 0)
+        rc = prepared(r, locked, saved) ? rename_locked(r) : RETRY;
     fold_names_unlock(dirs, 3);
+    return rc;
+}
+
+static int rename_places(struct rename *r)
+{
+    struct fold_inode *locked = NULL;
+    bool saved = false;
+    int rc;
+    while ((rc = attempt(r, locked, saved)) == RETRY) {
+        rc = save(r);
+        saved = true;
+        fold_itable_put(r->s->inodes, locked);
+        locked = is_dir(r->to.inode) ? r->to.inode : NULL;
+        if (locked != NULL)
+            fold_itable_ref(r->s->inodes, locked);
+        forget(r);
+        if (rc < 0)
+            break;
+    }
+    forget(r);
+    fold_itable_put(r->s->inodes, locked);
     return rc;
 }
 
@@ -214,14 +254,8 @@ int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fus
     int rc = place_init(s, parent, name, &r.from);
     if (rc == 0)
         rc = place_init(s, newparent, newname, &r.to);
-    if (rc == 0) {
-        do {
-            rc = attempt(&r);
-            fold_itable_put(s->inodes, r.from.inode);
-            fold_itable_put(s->inodes, r.to.inode);
-            r.from.inode = r.to.inode = NULL;
-        } while (rc == RETRY);
-    }
+    if (rc == 0)
+        rc = rename_places(&r);
     fold_itable_put(s->inodes, r.from.dir);
     fold_itable_put(s->inodes, r.to.dir);
     return rc;

@@ -192,8 +192,8 @@ static int splice(struct fold_txn *t, struct fold_txn_bucket *b, size_t at, size
     return 0;
 }
 
-int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
-                      uint8_t type)
+static int put_entry(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
+                     uint8_t type, bool replace)
 {
     if (len == 0 || len > FOLD_NAME_MAX)
         return len == 0 ? -ENOENT : -ENAMETOOLONG;
@@ -209,6 +209,8 @@ int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t
     int found = find_entry(b->data, b->len, name, len, &e, &slot, &at);
     if (found < 0)
         return bad_bucket(dir, hash);
+    if (found > 0 && !replace)
+        return -EEXIST;
     if (found > 0) {
         slot = e.slot;
         at = (size_t)(e.begin - b->data);
@@ -224,6 +226,18 @@ int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t
     fold_wr_u8(&w, (uint8_t)len);
     fold_wr_bytes(&w, name, len);
     return splice(t, b, at, cut, bytes, fold_wr_len(&w));
+}
+
+int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
+                      uint8_t type)
+{
+    return put_entry(t, dir, name, len, ino, type, true);
+}
+
+int fold_dentry_add(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
+                    uint8_t type)
+{
+    return put_entry(t, dir, name, len, ino, type, false);
 }
 
 int fold_dentry_remove(struct fold_txn *t, fold_ino dir, const char *name, size_t len)

@@ -23,6 +23,10 @@ int fold_dentry_load(struct fold_catalog *c, fold_ino dir, const char *name, siz
  * differently; the functions detect and handle two names of one transaction in one bucket (rename inside a directory).
  */
 int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino, uint8_t type) FOLD_MUST;
+
+/* Adds `name`: -EEXIST (and nothing changed) if there is one. Saves creators a look-up. */
+int fold_dentry_add(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
+                    uint8_t type) FOLD_MUST;
 int fold_dentry_remove(struct fold_txn *t, fold_ino dir, const char *name, size_t len) FOLD_MUST;
 
 /* Iteration in cookie order over a consistent view of the directory. */
