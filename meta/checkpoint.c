@@ -89,12 +89,11 @@ static void note_durable(struct fold_catalog *c, fold_lsn lsn)
 /* A database that runs out of space while it writes refuses commits: do not let it start. */
 static int room_to_flush(struct fold_catalog *c)
 {
-    struct statvfs st;
-    int rc = fold_io_statvfs(c->dirfd, &st);
+    uint64_t space;
+    int rc = fold_io_space(c->dirfd, &space);
     if (rc < 0)
         return rc;
-    uint64_t need = atomic_load(&c->pending) + FLUSH_SLACK_BYTES;
-    return (uint64_t)st.f_bavail * st.f_frsize < need ? -FOLD_E_FULL : 0;
+    return space < atomic_load(&c->pending) + FLUSH_SLACK_BYTES ? -FOLD_E_FULL : 0;
 }
 
 static int checkpoint(struct fold_catalog *c, fold_lsn *flushed)

@@ -4,7 +4,7 @@
  *
  * Under the commit lock: number the commit, name the data it needs, append the batch to the journal (page cache), apply it to
  * the database's memory. The totals travel as a note of the journal record and enter the database with each flush. If the append fails nothing has changed. If the database refuses what the journal has already, the record
- * is taken back and the catalog accepts nothing any more, because its memory is in doubt.
+ * is taken back; unless it was for lack of space, the catalog accepts nothing any more, because its memory is in doubt.
  */
 #include "meta/commit.h"
 
@@ -155,8 +155,10 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     fold_step(FOLD_STEP_APPENDED);
     rc = fold_kv_write(c->kv, t->batch);
     if (rc < 0) {
-        (void)fold_catalog_fail(c, rc, "the database refused a commit");
+        /* Out of space is a refusal before anything was done; it passes. Else the database's memory is in doubt. */
         int undo = fold_journal_take_back(c->journal);
+        if (rc != -ENOSPC || undo < 0)
+            (void)fold_catalog_fail(c, rc, "the database refused a commit");
         return undo < 0 ? undo : rc;
     }
     atomic_store_explicit(&c->files, sum.files, memory_order_relaxed);

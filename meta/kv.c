@@ -145,11 +145,11 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
 /* RocksDB aborts the process when it runs out of space while opening. */
 static int room_to_open(int dirfd)
 {
-    struct statvfs st;
-    int rc = fold_io_statvfs(dirfd, &st);
+    uint64_t space;
+    int rc = fold_io_space(dirfd, &space);
     if (rc < 0)
         return rc;
-    return (uint64_t)st.f_bavail * st.f_frsize < OPEN_BYTES ? -FOLD_E_FULL : 0;
+    return space < OPEN_BYTES ? -FOLD_E_FULL : 0;
 }
 
 int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,

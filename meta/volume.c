@@ -48,6 +48,33 @@ static void clean_up(int storefd)
         fold_warn("mkfs: cannot empty the directory again");
 }
 
+/* The space that the file `reserve` holds back, so that a store on a full host can still be opened and emptied. */
+#define RESERVE_BYTES (1u << 20)
+
+/* Gives the reserve back to the host if there is not much else. */
+static int spend_reserve(int storefd)
+{
+    uint64_t space;
+    int rc = fold_io_space(storefd, &space);
+    if (rc < 0 || space >= 2 * RESERVE_BYTES)
+        return rc;
+    FOLD_AUTO(close) int fd = fold_io_open(storefd, "reserve", O_RDWR | O_CREAT, 0600);
+    return fd < 0 ? fd : fold_io_truncate(fd, 0);
+}
+
+/* Takes it again, or half of it: the next opening needs that much, the rest is for deletes now. */
+static int fill_reserve(int storefd)
+{
+    FOLD_AUTO(close) int fd = fold_io_open(storefd, "reserve", O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return fd;
+    int rc = fold_io_fallocate(fd, 0, 0, RESERVE_BYTES);
+    if (rc != -ENOSPC)
+        return rc;
+    rc = fold_io_truncate(fd, 0);
+    return rc < 0 ? rc : fold_io_fallocate(fd, 0, 0, RESERVE_BYTES / 2);
+}
+
 static int take_lock(int storefd, bool shared, int *lockfd)
 {
     int fd = fold_io_open(storefd, "lock", shared ? O_RDONLY : O_RDWR | O_CREAT, 0600);
@@ -147,8 +174,15 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
     store.fp_width = v->params.hash == 1 ? 16 : 32;
     store.read_only = opt->read_only;
     catalog.read_only = opt->read_only;
-    rc = fold_store_open(v->fd, &store, &v->store);
-    return rc < 0 ? rc : fold_catalog_open(v->fd, &catalog, v->store, &v->catalog);
+    if (!opt->read_only)
+        rc = spend_reserve(v->fd);
+    if (rc == 0)
+        rc = fold_store_open(v->fd, &store, &v->store);
+    if (rc == 0)
+        rc = fold_catalog_open(v->fd, &catalog, v->store, &v->catalog);
+    if (rc == 0 && !opt->read_only && fill_reserve(v->fd) == -ENOSPC)
+        fold_warn("volume: the host is full; delete files or free space there");
+    return rc;
 }
 
 int fold_volume_open(const char *path, const struct fold_volume_options *opt,

@@ -193,6 +193,22 @@ int fold_io_statvfs(int fd, struct statvfs *st)
     return fstatvfs(fd, st) < 0 ? -errno : 0;
 }
 
+int fold_io_space(int fd, uint64_t *bytes)
+{
+    struct statvfs st;
+    int rc = fold_io_statvfs(fd, &st);
+    if (rc < 0)
+        return rc;
+    uint64_t blocks = st.f_bavail;
+    if (geteuid() == 0) {
+        /* ext4 counts blocks as free that it keeps for itself: 2 % or 4096, whichever is less. */
+        uint64_t kept = FOLD_MIN((uint64_t)st.f_blocks / 50 + 1, (uint64_t)4096);
+        blocks = FOLD_MAX(blocks, st.f_bfree > kept ? st.f_bfree - kept : 0);
+    }
+    *bytes = blocks * st.f_frsize;
+    return 0;
+}
+
 int fold_io_map(int fd, size_t len, void **out)
 {
     int rc = refused(FOLD_IO_MAP, fd, NULL);

@@ -34,6 +34,9 @@ int fold_io_mkdir(int dirfd, const char *name, mode_t mode) FOLD_MUST;
 int fold_io_fstat(int fd, struct stat *st) FOLD_MUST;
 int fold_io_statvfs(int fd, struct statvfs *st) FOLD_MUST;
 
+/* Bytes this process may still allocate on the filesystem of `fd` (root may take what is reserved for it). */
+int fold_io_space(int fd, uint64_t *bytes) FOLD_MUST;
+
 /* Reads a whole small file (at most `max` bytes) into malloc'd memory the caller frees. -EFBIG if larger. */
 int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *len) FOLD_MUST;
 
