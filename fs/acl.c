@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The byte form is a 32-bit version and entries of tag, permissions and id, all little-endian. A list is well-formed if
- * it has owner, named users, owning group, named groups, mask and others in this order; the mask is required if anybody
- * is named. Group permission bits of a mode stand for the mask where there is one.
+ * The byte form is a 32-bit version and entries of tag, permissions and id, all little-endian. A
+ * list is well-formed if it has owner, named users, owning group, named groups, mask and others in
+ * this order; the mask is required if anybody is named. Group permission bits of a mode stand for
+ * the mask where there is one.
  */
 #include "fs/acl.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * POSIX access control lists: the byte form programs and the kernel pass as extended attributes, checked, and the three
- * computations that tie a list to permission bits (chmod, creation below a default list, equivalence). Pure.
+ * POSIX access control lists: the byte form programs and the kernel pass as extended attributes,
+ * checked, and the three computations that tie a list to permission bits (chmod, creation below a
+ * default list, equivalence). Pure.
  */
 #ifndef FOLD_FS_ACL_H
 #define FOLD_FS_ACL_H
@@ -29,8 +30,8 @@ struct fold_acl {
 void fold_acl_fini(struct fold_acl *acl);
 
 /*
- * Reads the byte form: a well-formed list, or no entries at all. -EOPNOTSUPP for an unknown version, -EINVAL, -ENOMEM.
- * `out` is untouched on failure and the caller's to fini otherwise.
+ * Reads the byte form: a well-formed list, or no entries at all. -EOPNOTSUPP for an unknown
+ * version, -EINVAL, -ENOMEM. `out` is untouched on failure and the caller's to fini otherwise.
  */
 int fold_acl_parse(const void *data, size_t len, struct fold_acl *out) FOLD_MUST;
 
@@ -38,8 +39,8 @@ int fold_acl_parse(const void *data, size_t len, struct fold_acl *out) FOLD_MUST
 int fold_acl_encode(const struct fold_acl *acl, void **data, size_t *len) FOLD_MUST;
 
 /*
- * Sets the permission bits of *mode to what a well-formed list grants owner, group class and others. True if the bits
- * say all there is in the list.
+ * Sets the permission bits of *mode to what a well-formed list grants owner, group class and
+ * others. True if the bits say all there is in the list.
  */
 bool fold_acl_to_mode(const struct fold_acl *acl, mode_t *mode);
 
@@ -47,8 +48,8 @@ bool fold_acl_to_mode(const struct fold_acl *acl, mode_t *mode);
 void fold_acl_chmod(struct fold_acl *acl, mode_t mode);
 
 /*
- * For an inode created with `mode` below a directory whose default list is `acl`: narrows both by each other. Afterwards `acl`
- * is the access list. True if it is needed besides the bits.
+ * For an inode created with `mode` below a directory whose default list is `acl`: narrows both by
+ * each other. Afterwards `acl` is the access list. True if it is needed besides the bits.
  */
 bool fold_acl_inherit(struct fold_acl *acl, mode_t *mode);
 

@@ -37,7 +37,8 @@ int fold_acl_load(struct fold_catalog *c, const struct fold_attr *attr, enum fol
     if (rc == 0)
         rc = fold_acl_parse(buf, len, out);
     if (rc == -EINVAL || rc == -EOPNOTSUPP || rc == -ENODATA) {
-        fold_error("inode %" PRIu64 ": its access control list '%s' is damaged", attr->ino, names[kind]);
+        fold_error("inode %" PRIu64 ": its access control list '%s' is damaged", attr->ino,
+                   names[kind]);
         rc = -FOLD_E_BAD_CATALOG;
     }
     return rc;

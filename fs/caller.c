@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller's groups. libfuse reads them from /proc; how many there are is known only after asking.
+ * The caller's groups. libfuse reads them from /proc; how many there are is known only after
+ * asking.
  */
 #include "fs/caller.h"
 

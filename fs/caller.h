@@ -8,14 +8,16 @@
 #include "fs/reply.h"
 
 /*
- * May the caller keep the set-gid bit of a file of group `gid`: is it root, or is `gid` its filesystem group or one of its
- * supplementary groups? Reads the caller's groups from /proc; false if they cannot be had.
+ * May the caller keep the set-gid bit of a file of group `gid`: is it root, or is `gid` its
+ * filesystem group or one of its supplementary groups? Reads the caller's groups from /proc; false
+ * if they cannot be had.
  */
 bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid);
 
 /*
- * Call before the caller's write, truncation or the like, if the kernel wants set-id bits dropped (`kill_priv`): drops a
- * set-gid bit without group execution, which only members of the group may keep. The change of content drops the others.
+ * Call before the caller's write, truncation or the like, if the kernel wants set-id bits dropped
+ * (`kill_priv`): drops a set-gid bit without group execution, which only members of the group may
+ * keep. The change of content drops the others.
  */
 void fold_caller_drops_sgid(fuse_req_t req, struct fold_inode *inode, bool kill_priv);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of names and attributes. Locks are taken in inode number order, each once, so two changes that meet never
- * wait for each other in a ring. The inode locks are held across the commit: what readers see and what the catalog
- * holds change together. Ghosts take part in memory only.
+ * Changes of names and attributes. Locks are taken in inode number order, each once, so two changes
+ * that meet never wait for each other in a ring. The inode locks are held across the commit: what
+ * readers see and what the catalog holds change together. Ghosts take part in memory only.
  */
 #include "fs/change.h"
 
@@ -64,8 +64,8 @@ static void unlock(struct fold_change *c) FOLD_NO_ANALYSIS
         fold_lock_drop(&c->items[i - 1].inode->lock);
 }
 
-void fold_change_begin(struct fold_change *c, struct fold_session *s, struct fold_inode *const *inodes,
-                       unsigned n) FOLD_NO_ANALYSIS
+void fold_change_begin(struct fold_change *c, struct fold_session *s,
+                       struct fold_inode *const *inodes, unsigned n) FOLD_NO_ANALYSIS
 {
     struct fold_inode *sorted[FOLD_CHANGE_INODES + 1];
     memset(c, 0, sizeof *c);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking names up and creating them. A new inode is known to nobody until its commit, so it may be locked together with
- * its directory in any order; if the commit fails it goes as a ghost that nobody saw.
+ * Looking names up and creating them. A new inode is known to nobody until its commit, so it may be
+ * locked together with its directory in any order; if the commit fails it goes as a ghost that
+ * nobody saw.
  */
 #include "fs/creation.h"
 
@@ -37,7 +38,8 @@ static int lookup_dots(struct fold_session *s, fold_ino ino, bool up, struct fol
     return parent != 0 ? fold_itable_get(s->inodes, parent, out) : -ENOTDIR;
 }
 
-int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name, struct fold_inode **out)
+int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name,
+                struct fold_inode **out)
 {
     size_t len = strlen(name);
     if (len > FOLD_NAME_MAX)
@@ -52,7 +54,8 @@ int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name, str
         if (rc != -ESTALE)
             return rc;
         if (i + 1 == LOOKUP_TRIES)
-            fold_error("directory %" PRIu64 ": an entry names inode %" PRIu64 ", which does not exist",
+            fold_error("directory %" PRIu64 ": an entry names inode %" PRIu64
+                       ", which does not exist",
                        (fold_ino)parent, d.ino);
     }
     return -FOLD_E_BAD_CATALOG;
@@ -69,11 +72,13 @@ struct wish {
 };
 
 /* The attributes of the new inode, but for the permissions. */
-static void compose(const struct wish *w, const struct fold_attr *dir, fold_ino ino, struct fold_attr *attr)
+static void compose(const struct wish *w, const struct fold_attr *dir, fold_ino ino,
+                    struct fold_attr *attr)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(w->req);
     struct timespec now = fold_change_now();
-    *attr = (struct fold_attr){.ino = ino, .mode = w->mode, .uid = ctx->uid, .gid = ctx->gid, .nlink = 1};
+    *attr = (struct fold_attr){
+        .ino = ino, .mode = w->mode, .uid = ctx->uid, .gid = ctx->gid, .nlink = 1};
     if ((dir->mode & S_ISGID) != 0) {
         attr->gid = dir->gid;
         if (S_ISDIR(w->mode))
@@ -91,7 +96,8 @@ static void compose(const struct wish *w, const struct fold_attr *dir, fold_ino 
 }
 
 /* Permissions: the directory's default list if it has one, else the caller's umask. */
-static int permit(struct fold_change *c, const struct wish *w, const struct fold_attr *dir, struct fold_attr *attr)
+static int permit(struct fold_change *c, const struct wish *w, const struct fold_attr *dir,
+                  struct fold_attr *attr)
 {
     if (S_ISLNK(attr->mode))
         return 0;
@@ -114,7 +120,8 @@ static int permit(struct fold_change *c, const struct wish *w, const struct fold
 }
 
 /* Commits the new inode below its directory, whose names lock is held. */
-static int enter(struct fold_session *s, const struct wish *w, struct fold_inode *dir, struct fold_inode *inode)
+static int enter(struct fold_session *s, const struct wish *w, struct fold_inode *dir,
+                 struct fold_inode *inode)
 {
     struct fold_change c;
     bool subdir = S_ISDIR(w->mode);
@@ -127,7 +134,8 @@ static int enter(struct fold_session *s, const struct wish *w, struct fold_inode
         return fold_change_abort(&c, -EMLINK);
     int rc = permit(&c, w, above, attr);
     if (rc == 0)
-        rc = fold_dentry_add(c.txn, dir->ino, w->name, w->len, inode->ino, (uint8_t)IFTODT(w->mode));
+        rc =
+            fold_dentry_add(c.txn, dir->ino, w->name, w->len, inode->ino, (uint8_t)IFTODT(w->mode));
     if (rc < 0)
         return fold_change_abort(&c, rc);
     if (w->target != NULL)
@@ -162,8 +170,8 @@ static int create_locked(struct fold_session *s, const struct wish *w, struct fo
     return rc;
 }
 
-int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev, const char *target,
-                struct fold_inode **out)
+int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
+                const char *target, struct fold_inode **out)
 {
     struct fold_session *s = fold_req_session(req);
     struct wish w = {req, name, strlen(name), mode, rdev, target};

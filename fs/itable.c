@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table is cut into shards by inode number. Each shard has a hash of objects, the kernel's lookup counts, and three
- * lists that together hold every object: in use (referenced), unsaved (unreferenced, but dirty), clean (least recently
- * used first; the only ones that may be evicted).
+ * The table is cut into shards by inode number. Each shard has a hash of objects, the kernel's
+ * lookup counts, and three lists that together hold every object: in use (referenced), unsaved
+ * (unreferenced, but dirty), clean (least recently used first; the only ones that may be evicted).
  *
- * Locks: one per shard, rank ITABLE. What an object's owner may change only with a reference (attr_dirty, data) is stable
- * while there is none, so the shard's lock is enough to look at it then.
+ * Locks: one per shard, rank ITABLE. What an object's owner may change only with a reference
+ * (attr_dirty, data) is stable while there is none, so the shard's lock is enough to look at it
+ * then.
  *
- * An object read from the catalog is entered only if the shard evicted nothing meanwhile: otherwise what was read may be
- * older than what an evicted object had written.
+ * An object read from the catalog is entered only if the shard evicted nothing meanwhile: otherwise
+ * what was read may be older than what an evicted object had written.
  */
 #include "fs/itable.h"
 
@@ -241,7 +242,8 @@ int fold_itable_find(struct fold_itable *t, fold_ino ino, struct fold_inode **ou
 }
 
 /* One attempt to enter what was read from the catalog. False if it may be outdated. */
-static bool enter(struct shard *sh, struct fold_inode *fresh, uint64_t evictions, struct fold_inode **out)
+static bool enter(struct shard *sh, struct fold_inode *fresh, uint64_t evictions,
+                  struct fold_inode **out)
 {
     fold_lock_take(&sh->lock);
     struct fold_inode *inode = find_locked(sh, fresh->ino);
@@ -308,9 +310,10 @@ void fold_itable_ref(struct fold_itable *t, struct fold_inode *inode)
     fold_lock_drop(&sh->lock);
 }
 
-/* The last reference goes: puts the object where it belongs now and returns what is to be destroyed (or NULL). */
-static struct fold_inode *retire_locked(struct fold_itable *t, struct shard *sh, struct fold_inode *inode,
-                                        bool unsaved)
+/* The last reference goes: puts the object where it belongs now and returns what is to be destroyed
+ * (or NULL). */
+static struct fold_inode *retire_locked(struct fold_itable *t, struct shard *sh,
+                                        struct fold_inode *inode, bool unsaved)
 {
     inode->refs = 0;
     if (inode->forgettable) {
@@ -344,7 +347,8 @@ void fold_itable_put(struct fold_itable *t, struct fold_inode *inode)
             victim = retire_locked(t, sh, inode, unsaved);
             break;
         }
-        /* The content's lock comes before ours: ask without it, and again if somebody was here meanwhile. */
+        /* The content's lock comes before ours: ask without it, and again if somebody was here
+         * meanwhile. */
         gets = inode->gets;
         fold_lock_drop(&sh->lock);
         unsaved = fold_data_dirty(inode);
@@ -428,7 +432,8 @@ static int collect(struct shard *sh, struct fold_inode ***found, size_t *count)
     return all != NULL ? 0 : -ENOMEM;
 }
 
-void fold_itable_each_dirty(struct fold_itable *t, void (*fn)(void *arg, struct fold_inode *inode), void *arg)
+void fold_itable_each_dirty(struct fold_itable *t, void (*fn)(void *arg, struct fold_inode *inode),
+                            void *arg)
 {
     for (size_t i = 0; i < SHARDS; i++) {
         struct fold_inode **found = NULL;

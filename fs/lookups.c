@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open addressing with linear probing; two parallel arrays so that a slot costs 12 bytes. Grows by half at 7/8 full,
- * shrinks below 1/2, and closes gaps on removal instead of leaving tombstones.
+ * Open addressing with linear probing; two parallel arrays so that a slot costs 12 bytes. Grows by
+ * half at 7/8 full, shrinks below 1/2, and closes gaps on removal instead of leaving tombstones.
  */
 #include "fs/lookups.h"
 

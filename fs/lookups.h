@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How often the kernel has looked each inode up: a compact map from inode number to count. Not thread-safe.
- * At most 24 bytes per inode known, and the memory is given back as the kernel forgets.
+ * How often the kernel has looked each inode up: a compact map from inode number to count. Not
+ * thread-safe. At most 24 bytes per inode known, and the memory is given back as the kernel
+ * forgets.
  */
 #ifndef FOLD_FS_LOOKUPS_H
 #define FOLD_FS_LOOKUPS_H

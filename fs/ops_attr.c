@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests about attributes. All but the size are committed at once; the size goes through the content's own door and is
- * committed with it. Permission to change anything was checked by the kernel (default_permissions), which also drops
- * set-gid from a chmod that may not set it; set-id bits that a chown takes away are ours to drop.
+ * Requests about attributes. All but the size are committed at once; the size goes through the
+ * content's own door and is committed with it. Permission to change anything was checked by the
+ * kernel (default_permissions), which also drops set-gid from a chmod that may not set it; set-id
+ * bits that a chown takes away are ours to drop.
  */
 #include "fs/ops.h"
 
@@ -22,7 +23,7 @@
 /* Smallest inodes in the catalog that a free block could hold. */
 #define INODES_PER_BLOCK 8
 
-#define SET_TIMES                                                                                                      \
+#define SET_TIMES                                                                                  \
     (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
 #define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
 
@@ -40,8 +41,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 }
 
 /*
- * The mode after a change of owner: nobody inherits a set-id program. Set-gid without group execution is not a program
- * but marks mandatory locking, and stays for those who may set it.
+ * The mode after a change of owner: nobody inherits a set-id program. Set-gid without group
+ * execution is not a program but marks mandatory locking, and stays for those who may set it.
  */
 static uint32_t mode_after_chown(fuse_req_t req, const struct fold_attr *attr)
 {
@@ -54,7 +55,8 @@ static uint32_t mode_after_chown(fuse_req_t req, const struct fold_attr *attr)
     return mode;
 }
 
-static void set_times(struct fold_attr *attr, const struct stat *st, int to_set, struct timespec now)
+static void set_times(struct fold_attr *attr, const struct stat *st, int to_set,
+                      struct timespec now)
 {
     if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0)
         attr->atime = now;
@@ -67,9 +69,9 @@ static void set_times(struct fold_attr *attr, const struct stat *st, int to_set,
 }
 
 /*
- * Nothing at all to set: a chown that changes nothing, which drops set-id bits like any other, so that only the owner may
- * do it while there are some; or the kernel's notice of a change of content by anybody who has the file open, which says
- * itself whether it drops them.
+ * Nothing at all to set: a chown that changes nothing, which drops set-id bits like any other, so
+ * that only the owner may do it while there are some; or the kernel's notice of a change of content
+ * by anybody who has the file open, which says itself whether it drops them.
  */
 static int void_chown(fuse_req_t req, const struct fold_inode *inode, struct fold_attr *attr)
 {
@@ -120,7 +122,8 @@ static int set_size(fuse_req_t req, struct fold_inode *inode, const struct stat 
     return fold_data_truncate(fold_req_session(req), inode, (uint64_t)st->st_size, kill_priv);
 }
 
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+                       struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode = NULL;

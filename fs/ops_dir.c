@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading directories. An open directory keeps an iterator between calls; it is thrown away when the reader seeks, and when
- * entries came or went, since the kernel remembers for long what readdirplus tells it. Offsets are the entries' cookies,
- * with 1 and 2 for "." and "..".
+ * Reading directories. An open directory keeps an iterator between calls; it is thrown away when
+ * the reader seeks, and when entries came or went, since the kernel remembers for long what
+ * readdirplus tells it. Offsets are the entries' cookies, with 1 and 2 for "." and "..".
  *
  * Entries of inodes that are not in memory are answered from the catalog without making them live.
  */
@@ -19,7 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 
-#define REPLY_MAX (256u << 10)
+#define REPLY_MAX       (256u << 10)
 #define TIMEOUT_SECONDS 3600.0
 
 enum { AT_START = 0, AFTER_DOT = 1, AFTER_DOTS = 2 };
@@ -29,9 +29,9 @@ struct dirhandle {
     bool counted;             /* in the inode's opens: it was not removed before it was opened */
     struct fold_lock lock;    /* rank HANDLE; guards the members below */
     struct fold_dentry_iter *iter;
-    uint64_t version;         /* of the directory, when iter was opened */
-    uint64_t position;        /* cookie of the last entry given out */
-    bool pending;             /* `next` was read from iter, but did not fit */
+    uint64_t version;  /* of the directory, when iter was opened */
+    uint64_t position; /* cookie of the last entry given out */
+    bool pending;      /* `next` was read from iter, but did not fit */
     struct fold_dentry next;
     const char *next_name; /* iter's, valid until it moves */
 };
@@ -96,7 +96,8 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 }
 
 /* Brings the iterator to `off` over the entries as they are now. Handle lock held. */
-static int position_locked(struct fold_session *s, struct dirhandle *dh, uint64_t off) FOLD_REQUIRES(dh->lock)
+static int position_locked(struct fold_session *s, struct dirhandle *dh, uint64_t off)
+    FOLD_REQUIRES(dh->lock)
 {
     int rc = 0;
     fold_lock_take(&dh->inode->names);
@@ -115,7 +116,8 @@ static int position_locked(struct fold_session *s, struct dirhandle *dh, uint64_
     return rc;
 }
 
-/* What readdirplus tells of an inode; e->ino stays 0 if nothing can be told. The caller counts the lookup. */
+/* What readdirplus tells of an inode; e->ino stays 0 if nothing can be told. The caller counts the
+ * lookup. */
 static void fill_plus(struct fold_session *s, fold_ino ino, struct fuse_entry_param *e)
 {
     struct fold_inode *inode = NULL;
@@ -128,7 +130,8 @@ static void fill_plus(struct fold_session *s, fold_ino ino, struct fuse_entry_pa
         return;
     }
     struct fold_attr attr;
-    if (fold_inode_load(fold_session_catalog(s), ino, &attr) < 0 || fold_itable_lookup(s->inodes, ino) < 0)
+    if (fold_inode_load(fold_session_catalog(s), ino, &attr) < 0 ||
+        fold_itable_lookup(s->inodes, ino) < 0)
         return;
     e->ino = ino;
     e->generation = 1;
@@ -167,7 +170,8 @@ static bool add_dots_locked(struct listing *l) FOLD_REQUIRES(l->dh->lock)
     fold_ino parent = dh->inode->attr.parent;
     fold_lock_drop(&dh->inode->lock);
     struct fold_dentry dot = {dh->inode->ino, AFTER_DOT, DT_DIR};
-    struct fold_dentry dots = {dh->inode->ino == FOLD_INO_ROOT ? FOLD_INO_ROOT : parent, AFTER_DOTS, DT_DIR};
+    struct fold_dentry dots = {dh->inode->ino == FOLD_INO_ROOT ? FOLD_INO_ROOT : parent, AFTER_DOTS,
+                               DT_DIR};
     if (dh->position == AT_START) {
         if (!add(l, ".", &dot))
             return false;
@@ -206,7 +210,8 @@ static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
 {
     struct fold_session *s = fold_req_session(req);
     struct dirhandle *dh = (struct dirhandle *)(uintptr_t)fi->fh;
-    struct listing l = {.req = req, .s = s, .dh = dh, .size = FOLD_MIN(size, REPLY_MAX), .plus = plus};
+    struct listing l = {
+        .req = req, .s = s, .dh = dh, .size = FOLD_MIN(size, REPLY_MAX), .plus = plus};
     FOLD_AUTO(free) char *buf = malloc(l.size);
     if (buf == NULL || off < 0) {
         fold_reply(req, buf == NULL ? -ENOMEM : -EINVAL);
@@ -227,13 +232,15 @@ static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
         (void)fuse_reply_buf(req, l.buf, l.used);
 }
 
-static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi)
 {
     (void)ino;
     list(req, size, off, fi, false);
 }
 
-static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                           struct fuse_file_info *fi)
 {
     (void)ino;
     list(req, size, off, fi, true);
@@ -252,7 +259,8 @@ static void sync_dir(void *arg)
     free(task);
 }
 
-/* Everything that changed a directory is committed already; only the disk may have to be waited for. */
+/* Everything that changed a directory is committed already; only the disk may have to be waited
+ * for. */
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);

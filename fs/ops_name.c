@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests about names, except rename. Each takes the names lock of the directories it changes, works on inode copies and
- * replies after everything is unlocked.
+ * Requests about names, except rename. Each takes the names lock of the directories it changes,
+ * works on inode copies and replies after everything is unlocked.
  */
 #include "fs/ops.h"
 
@@ -79,8 +79,8 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 }
 
 /* The directory's names lock is held. */
-static int link_locked(struct fold_session *s, struct fold_inode *inode, struct fold_inode *dir, const char *name,
-                       size_t len)
+static int link_locked(struct fold_session *s, struct fold_inode *inode, struct fold_inode *dir,
+                       const char *name, size_t len)
 {
     struct fold_change c;
     int rc;
@@ -126,8 +126,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 }
 
 /* Removes the entry `name` of `dir`, which is `inode`; names locks of both are held. */
-static int remove_locked(struct fold_session *s, struct fold_inode *dir, const char *name, size_t len,
-                         struct fold_inode *inode, bool want_dir)
+static int remove_locked(struct fold_session *s, struct fold_inode *dir, const char *name,
+                         size_t len, struct fold_inode *inode, bool want_dir)
 {
     struct fold_change c;
     fold_change_begin(&c, s, (struct fold_inode *[]){dir, inode}, 2);
@@ -159,7 +159,8 @@ static int resolve(struct fold_session *s, struct fold_inode *dir, const char *n
     return rc == -ESTALE ? -FOLD_E_BAD_CATALOG : rc;
 }
 
-static int remove_name(struct fold_session *s, struct fold_inode *dir, const char *name, bool want_dir)
+static int remove_name(struct fold_session *s, struct fold_inode *dir, const char *name,
+                       bool want_dir)
 {
     size_t len = strlen(name);
     if (len > FOLD_NAME_MAX)
@@ -179,7 +180,8 @@ static int remove_name(struct fold_session *s, struct fold_inode *dir, const cha
             fold_itable_put(s->inodes, inode);
             return rc;
         }
-        /* Its own entries must be locked, too: once more with both, unless the name leads elsewhere by then. */
+        /* Its own entries must be locked, too: once more with both, unless the name leads elsewhere
+         * by then. */
         dirs[1] = inode;
     }
 }
@@ -218,7 +220,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
     char target[FOLD_SYMLINK_MAX + 1];
     int rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0)
-        rc = S_ISLNK(inode->type) ? fold_symlink_load(fold_session_catalog(s), ino, target) : -EINVAL;
+        rc = S_ISLNK(inode->type) ? fold_symlink_load(fold_session_catalog(s), ino, target)
+                                  : -EINVAL;
     if (rc == 0) {
         fold_inode_touch_atime(s, inode);
         (void)fuse_reply_readlink(req, target);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extended attributes. Permission by namespace was checked by the kernel, except that it shows trusted names to anybody
- * who lists. Access control lists are attributes with a meaning: they are checked, change the mode, and are not stored if
- * the mode says it all. Names below user.foldfs. are the filesystem's own.
+ * Extended attributes. Permission by namespace was checked by the kernel, except that it shows
+ * trusted names to anybody who lists. Access control lists are attributes with a meaning: they are
+ * checked, change the mode, and are not stored if the mode says it all. Names below user.foldfs.
+ * are the filesystem's own.
  */
 #include "fs/ops.h"
 
@@ -86,8 +87,8 @@ static int check_flags(int there, int flags)
     return there == 0 && (flags & XATTR_REPLACE) != 0 ? -ENODATA : 0;
 }
 
-static int set_plain(struct fold_change *c, struct fold_attr *attr, const char *name, const char *value,
-                     size_t size, int flags)
+static int set_plain(struct fold_change *c, struct fold_attr *attr, const char *name,
+                     const char *value, size_t size, int flags)
 {
     int there = exists(c->s, attr, name);
     int rc = check_flags(there, flags);
@@ -119,8 +120,8 @@ static void apply_access(fuse_req_t req, struct fold_attr *attr, struct fold_acl
     attr->mode = mode;
 }
 
-static int set_acl(fuse_req_t req, struct fold_change *c, struct fold_attr *attr, enum fold_acl_kind kind,
-                   const char *value, size_t size)
+static int set_acl(fuse_req_t req, struct fold_change *c, struct fold_attr *attr,
+                   enum fold_acl_kind kind, const char *value, size_t size)
 {
     struct fold_acl acl = {0};
     if (S_ISLNK(attr->mode))
@@ -137,7 +138,8 @@ static int set_acl(fuse_req_t req, struct fold_change *c, struct fold_attr *attr
     return rc;
 }
 
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+                        size_t size, int flags)
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode = NULL;
@@ -274,7 +276,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     int rc = load_flags(s, ino, &flags);
     if (rc == 0 && (flags & FOLD_INODE_XATTRS) != 0) {
         names = malloc(LIST_MAX);
-        rc = names != NULL ? fold_xattr_list(fold_session_catalog(s), ino, names, LIST_MAX, &len) : -ENOMEM;
+        rc = names != NULL ? fold_xattr_list(fold_session_catalog(s), ino, names, LIST_MAX, &len)
+                           : -ENOMEM;
     }
     if (rc == 0 && fuse_req_ctx(req)->uid != 0)
         len = hide_trusted(names, len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opens and last closes, and what they mean for inodes without a name: while one is open the catalog lists it as an
- * orphan, so that neither a crash nor a forced unmount leaks it.
+ * Opens and last closes, and what they mean for inodes without a name: while one is open the
+ * catalog lists it as an orphan, so that neither a crash nor a forced unmount leaks it.
  */
 #include "fs/orphan.h"
 
@@ -24,7 +24,8 @@ int fold_inode_open(struct fold_inode *inode)
     return ghost ? -ESTALE : 0;
 }
 
-/* Removes an inode that has neither name nor opener; in memory it goes even if the catalog refuses. */
+/* Removes an inode that has neither name nor opener; in memory it goes even if the catalog refuses.
+ */
 static int remove_orphan(struct fold_session *s, struct fold_inode *inode)
 {
     struct fold_change c;
@@ -50,7 +51,8 @@ void fold_inode_close(struct fold_session *s, struct fold_inode *inode)
         return;
     int rc = remove_orphan(s, inode);
     if (rc < 0)
-        fold_warn("inode %" PRIu64 " has no name and could not be removed now: %s; the next mount does it",
+        fold_warn("inode %" PRIu64
+                  " has no name and could not be removed now: %s; the next mount does it",
                   inode->ino, fold_err_text(rc));
 }
 

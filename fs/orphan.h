@@ -10,8 +10,8 @@
 struct fold_session;
 
 /*
- * Removes all of them. Before requests are served; needs catalog and inode table only. -ENOSPC, -EIO, ...: some are left
- * for the next mount.
+ * Removes all of them. Before requests are served; needs catalog and inode table only. -ENOSPC,
+ * -EIO, ...: some are left for the next mount.
  */
 int fold_orphans_clean(struct fold_session *s) FOLD_MUST;
 

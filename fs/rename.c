@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two names are resolved under the names locks of their directories. If the target is a directory it must be locked,
- * too (nothing may be created in it while it goes), and if the source has unsaved data it must be stored; both cannot be
- * done with the locks held, so they are dropped, that is done, and everything starts over.
+ * The two names are resolved under the names locks of their directories. If the target is a
+ * directory it must be locked, too (nothing may be created in it while it goes), and if the source
+ * has unsaved data it must be stored; both cannot be done with the locks held, so they are dropped,
+ * that is done, and everything starts over.
  */
 #include "fs/rename.h"
 
@@ -111,9 +112,11 @@ static int exchange(struct fold_change *c, const struct rename *r)
 {
     const struct place *from = &r->from, *to = &r->to;
     struct fold_attr *a = fold_change_attr(c, from->inode), *b = fold_change_attr(c, to->inode);
-    int rc = fold_dentry_store(c->txn, from->dir->ino, from->name, from->len, b->ino, (uint8_t)IFTODT(b->mode));
+    int rc = fold_dentry_store(c->txn, from->dir->ino, from->name, from->len, b->ino,
+                               (uint8_t)IFTODT(b->mode));
     if (rc == 0)
-        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, a->ino, (uint8_t)IFTODT(a->mode));
+        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, a->ino,
+                               (uint8_t)IFTODT(a->mode));
     if (rc < 0)
         return rc;
     fold_change_dir(c, from->dir, 0, 0);
@@ -133,11 +136,13 @@ static int replace(struct fold_change *c, const struct rename *r)
     bool moves_dir = is_dir(from->inode), over = to->inode != NULL;
     if (is_dir(to->inode) && fold_change_attr(c, to->inode)->size > 0)
         return -ENOTEMPTY;
-    if (moves_dir && !over && from->dir != to->dir && fold_change_attr(c, to->dir)->nlink >= FOLD_NLINK_MAX)
+    if (moves_dir && !over && from->dir != to->dir &&
+        fold_change_attr(c, to->dir)->nlink >= FOLD_NLINK_MAX)
         return -EMLINK;
     int rc = fold_dentry_remove(c->txn, from->dir->ino, from->name, from->len);
     if (rc == 0)
-        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, attr->ino, (uint8_t)IFTODT(attr->mode));
+        rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, attr->ino,
+                               (uint8_t)IFTODT(attr->mode));
     if (rc == 0 && over)
         rc = fold_change_unname(c, to->inode);
     if (rc < 0)
@@ -157,8 +162,8 @@ static int rename_locked(const struct rename *r)
     if (rc < 0)
         return rc;
     struct fold_change c;
-    fold_change_begin(&c, r->s,
-                      (struct fold_inode *[]){r->from.dir, r->to.dir, r->from.inode, r->to.inode}, 4);
+    fold_change_begin(
+        &c, r->s, (struct fold_inode *[]){r->from.dir, r->to.dir, r->from.inode, r->to.inode}, 4);
     if (fold_change_attr(&c, r->to.dir)->nlink == 0)
         rc = -ENOENT;
     else
@@ -172,8 +177,9 @@ static bool unsaved(struct fold_inode *inode)
 }
 
 /*
- * Whether the rename can be done with the locks held: a directory in the way must be locked, too (`locked` is), and what
- * takes another's place must be saved (`saved`: that was done; what was written since is newer than the rename).
+ * Whether the rename can be done with the locks held: a directory in the way must be locked, too
+ * (`locked` is), and what takes another's place must be saved (`saved`: that was done; what was
+ * written since is newer than the rename).
  */
 static bool prepared(const struct rename *r, const struct fold_inode *locked, bool saved)
 {
@@ -204,7 +210,8 @@ static void forget(struct rename *r)
     r->from.inode = r->to.inode = NULL;
 }
 
-/* One attempt with the directory `locked` (or NULL) locked besides. RETRY: something has to be prepared first. */
+/* One attempt with the directory `locked` (or NULL) locked besides. RETRY: something has to be
+ * prepared first. */
 static int attempt(struct rename *r, struct fold_inode *locked, bool saved)
 {
     struct fold_inode *dirs[] = {r->from.dir, r->to.dir, locked};
@@ -250,7 +257,8 @@ int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fus
         return -EINVAL;
     if (s->opt.read_only)
         return -EROFS;
-    struct rename r = {.s = s, .exchange = flags == RENAME_EXCHANGE, .noreplace = flags == RENAME_NOREPLACE};
+    struct rename r = {
+        .s = s, .exchange = flags == RENAME_EXCHANGE, .noreplace = flags == RENAME_NOREPLACE};
     int rc = place_init(s, parent, name, &r.from);
     if (rc == 0)
         rc = place_init(s, newparent, newname, &r.to);

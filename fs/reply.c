@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Results to kernel replies. Timeouts are long because nobody else changes the volume; only what may still change by
- * itself (the block count of a file with unsaved data) is not cached.
+ * Results to kernel replies. Timeouts are long because nobody else changes the volume; only what
+ * may still change by itself (the block count of a file with unsaved data) is not cached.
  */
 #include "fs/reply.h"
 
@@ -59,7 +59,8 @@ static double attr_timeout(struct fold_inode *inode)
     return content && fold_data_dirty(inode) ? 0 : TIMEOUT_SECONDS;
 }
 
-int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode, struct fuse_entry_param *e)
+int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode,
+                          struct fuse_entry_param *e)
 {
     int rc = fold_itable_lookup(s->inodes, inode->ino);
     if (rc < 0)

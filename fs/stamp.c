@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When a read moves the access time. With relatime only once a day, or if nobody read the file since its last change.
+ * When a read moves the access time. With relatime only once a day, or if nobody read the file
+ * since its last change.
  */
 #include "fs/stamp.h"
 

@@ -10,8 +10,8 @@
 struct fold_session;
 
 /*
- * The inode's content was read just now: moves its access time as the mount options (relatime, noatime, strictatime) say.
- * Takes the inode lock; the catalog follows in the background.
+ * The inode's content was read just now: moves its access time as the mount options (relatime,
+ * noatime, strictatime) say. Takes the inode lock; the catalog follows in the background.
  */
 void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode);
 

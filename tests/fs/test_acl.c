@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Access control lists: which byte strings are lists, and what chmod, creation and equivalence make of every combination of
- * permissions.
+ * Access control lists: which byte strings are lists, and what chmod, creation and equivalence make
+ * of every combination of permissions.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,7 +153,8 @@ static void test_refuses(void **state)
 static void test_order(void **state)
 {
     (void)state;
-    static const uint8_t tags[] = {ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_GROUP, ACL_MASK, ACL_OTHER};
+    static const uint8_t tags[] = {ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ,
+                                   ACL_GROUP,    ACL_MASK, ACL_OTHER};
     unsigned good = 0;
     for (size_t at = 0; at < 7; at++) {
         for (size_t t = 0; t < FOLD_ARRAY_LEN(tags); t++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inode table on a real catalog: references and ghosts against a model, nothing dirty is evicted, and threads that
- * make objects come and go all the time lose no change.
+ * The inode table on a real catalog: references and ghosts against a model, nothing dirty is
+ * evicted, and threads that make objects come and go all the time lose no change.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,7 +119,8 @@ static void clean(void *arg, struct fold_inode *inode)
     fold_lock_drop(&inode->lock);
 }
 
-/* With no cache at all, what is dirty stays until it is clean, and is found by each_dirty whether in use or not. */
+/* With no cache at all, what is dirty stays until it is clean, and is found by each_dirty whether
+ * in use or not. */
 static void test_dirty_stays(void **state)
 {
     (void)state;
@@ -281,7 +282,8 @@ static void test_model(void **state)
         model_step(t, i, m, (unsigned)(seed >> 32) % 8);
         check(t, i, m);
         if (m->ghost && m->ref_count == 0 && m->lookups == 0) {
-            /* Gone for good; as in a catalog that never reuses numbers, only the test brings it back. */
+            /* Gone for good; as in a catalog that never reuses numbers, only the test brings it
+             * back. */
             *m = (struct model){0};
         }
     }
@@ -292,7 +294,8 @@ static void test_model(void **state)
     rig_destroy(&r);
 }
 
-/* An inode that was never in the catalog: known while referenced, gone without a trace as a ghost. */
+/* An inode that was never in the catalog: known while referenced, gone without a trace as a ghost.
+ */
 static void test_add(void **state)
 {
     (void)state;
@@ -383,9 +386,12 @@ static void test_threads_lose_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_missing),     cmocka_unit_test(test_dirty_stays),
-        cmocka_unit_test(test_cache_is_bounded), cmocka_unit_test(test_model),
-        cmocka_unit_test(test_add),         cmocka_unit_test(test_threads_lose_nothing),
+        cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_dirty_stays),
+        cmocka_unit_test(test_cache_is_bounded),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_threads_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
