@@ -34,6 +34,7 @@ static _Thread_local struct slot *mine;
 static struct fold_kernels raw;     /* fixed after once */
 static struct fold_kernels counted; /* fixed after once */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_bool ready; /* spares the call of pthread_once */
 
 static const char *const names[FOLD_KERNELS] = {"cdc",   "fingerprint", "crc32c",  "crc32",
                                                 "probe", "zero",        "compare", "entropy"};
@@ -146,11 +147,13 @@ static void fill(void)
     counted.compare_batch = counted_compare_batch;
     counted.entropy = counted_entropy;
     counted.probe = counted_probe;
+    atomic_store_explicit(&ready, true, memory_order_release);
 }
 
 const struct fold_kernels *fold_kernels(void)
 {
-    (void)pthread_once(&once, fill);
+    if (__builtin_expect(!atomic_load_explicit(&ready, memory_order_acquire), 0))
+        (void)pthread_once(&once, fill);
     return &counted;
 }
 
