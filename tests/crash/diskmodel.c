@@ -60,6 +60,8 @@ struct disk {
     size_t sync_count;
     uint64_t seq;
     uint64_t random;
+    char **lost; /* directories a name change of which was lost at the cut */
+    size_t lost_count;
 };
 
 static void *grow(void *array, size_t count, size_t size)
@@ -397,6 +399,24 @@ static void tear(struct disk *d, struct change *c, uint64_t unit)
     }
 }
 
+/* Journalling filesystems keep the order of name changes within a directory: once one is lost, the later ones are. */
+static bool name_survives(struct disk *d, const struct change *c)
+{
+    char parent[PATH_MAX];
+    parent_of(c->path2[0] ? c->path2 : c->path, parent);
+    for (size_t i = 0; i < d->lost_count; i++) {
+        if (strcmp(d->lost[i], parent) == 0) {
+            return false;
+        }
+    }
+    if (chance(d, 4) > 0) {
+        return true;
+    }
+    d->lost = grow(d->lost, d->lost_count, sizeof d->lost[0]);
+    d->lost[d->lost_count++] = strdup(parent);
+    return false;
+}
+
 static void survive(struct disk *d, struct change *c, enum cut_mode mode, bool last_write, bool name_kept)
 {
     bool some = chance(d, 2);
@@ -410,7 +430,7 @@ static void survive(struct disk *d, struct change *c, enum cut_mode mode, bool l
             settle(d, c);
         }
     } else if (!is_content(c)) {
-        if (mode == CUT_ORDERED ? name_kept : some) {
+        if (mode == CUT_ORDERED ? name_kept : name_survives(d, c)) {
             settle(d, c);
         }
     } else if (some && c->r.kind == CRASHLOG_WRITE && (mode == CUT_TEAR512 || mode == CUT_TEAR4K)) {

@@ -15,7 +15,7 @@
 enum cut_mode {
     CUT_KEEP,    /* all reached the disk, but for a torn end of the last write */
     CUT_DROP,    /* none did */
-    CUT_SOME,    /* any of them did, in any order */
+    CUT_SOME,    /* any of them did, in any order (names of one directory: any number of the first) */
     CUT_TEAR512, /* any of them did, writes torn at 512 bytes */
     CUT_TEAR4K,  /* the same at 4 KiB */
     CUT_ORDERED, /* names changed in order up to some point; any of the writes */
