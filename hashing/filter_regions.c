@@ -10,6 +10,7 @@
  */
 #include "hashing/filter_regions.h"
 
+#include "asm/relax.h"
 #include "hashing/filter_line.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #define FRAME_SLOTS  (FOLD_PROBE_FRAME_LINES * FOLD_PROBE_SLOTS)
 #define POSITION_MAX 0x3fffffffu
 #define PROBE_TRIES  8
-#define SPINS        200
+#define SPINS        64
 #define RETRY_EVERY  4096             /* insertions between attempts to grow after one failed */
 #define MAX_HOMELESS 65536
 #define LOST         (UINT64_MAX / 2) /* `homeless` after a position could not be noted down */
@@ -149,8 +150,10 @@ bool fold_regions_probe(const struct fold_regions *s, const uint64_t *keys, size
     const struct fold_kernels *k = fold_kernels();
     for (int i = 0; i < PROBE_TRIES; i++) {
         uint64_t before = __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE);
-        for (int spins = 0; (before & 1) != 0 && spins < SPINS; spins++)
+        for (int spins = 0; (before & 1) != 0 && spins < SPINS; spins++) {
+            fold_cpu_relax();
             before = __atomic_load_n(&s->sequence, __ATOMIC_ACQUIRE);
+        }
         if ((before & 1) != 0)
             return false;
         const struct fold_filter_view *v = __atomic_load_n(&s->view, __ATOMIC_ACQUIRE);
