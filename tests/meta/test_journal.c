@@ -342,6 +342,26 @@ static void failures_leave_no_trace(void **state)
     }
 }
 
+/* A record taken back is written again and torn: its former bytes complete it, but it was never acknowledged. */
+static void a_torn_repeat_is_no_record(void **state)
+{
+    (void)state;
+    struct place p;
+    setup(&p);
+    assert_int_equal(append(p.j, 1), 0);
+    assert_int_equal(append(p.j, 2), 0);
+    assert_int_equal(fold_journal_take_back(p.j), 0);
+    int left = 1;
+    fold_io_set_fault(short_write, &left);
+    assert_int_equal(append(p.j, 2), -EIO);
+    fold_io_set_fault(NULL, NULL);
+    struct seen s = {0};
+    replay(p.fd, &s);
+    assert_int_equal(s.last, 1);
+    assert_int_equal(append(p.j, 2), 0);
+    teardown(&p);
+}
+
 static void golden_bytes(void **state)
 {
     (void)state;
@@ -374,7 +394,7 @@ int main(void)
         cmocka_unit_test(rotates_and_recycles),         cmocka_unit_test(resumes_where_replay_stopped),
         cmocka_unit_test(a_failed_sync_stays_failed),
         cmocka_unit_test(survives_damage_at_every_byte), cmocka_unit_test(tells_damage_from_a_torn_end),
-        cmocka_unit_test(failures_leave_no_trace),      cmocka_unit_test(golden_bytes),
+        cmocka_unit_test(failures_leave_no_trace),      cmocka_unit_test(a_torn_repeat_is_no_record), cmocka_unit_test(golden_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
