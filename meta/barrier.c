@@ -6,6 +6,7 @@
  */
 #include "meta/barrier.h"
 
+#include "meta/base/bytes.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
@@ -203,6 +204,62 @@ int fold_barrier_sync(struct fold_barrier *b)
     }
     fold_lock_drop(&b->lock);
     return rc < 0 ? rc : fold_barrier_error(b);
+}
+
+/* One piece: what segment `s` has beyond what is safe. */
+static int log_segment(struct fold_segment *s, struct fold_wr *w, struct fold_dep *mark)
+{
+    const struct fold_seg *info = fold_segment_info(s);
+    uint32_t end = atomic_load_explicit(&info->data_end, memory_order_acquire);
+    uint32_t from = fold_segment_safe(s);
+    *mark = (struct fold_dep){info->ident.seg, end};
+    if (from >= end)
+        return 0;
+    uint32_t len = end - from;
+    if ((size_t)(w->end - w->p) < 12 + (size_t)len || fold_segment_failed(s) < 0)
+        return -E2BIG;
+    fold_wr_u32(w, info->ident.seg);
+    fold_wr_u32(w, from);
+    fold_wr_u32(w, len);
+    int rc = fold_segment_read(s, from, w->p, len);
+    if (rc == 0)
+        w->p += len;
+    return rc;
+}
+
+int fold_barrier_unlogged(struct fold_barrier *b, void *buf, size_t cap, size_t *len,
+                          struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count)
+{
+    fold_lock_take(&b->lock);
+    bool fresh = b->entries_synced < b->entries_made;
+    fold_lock_drop(&b->lock);
+    struct fold_segment **list;
+    size_t n;
+    int rc = fresh ? -E2BIG : pending(b, &list, &n);
+    if (rc < 0)
+        return rc;
+    struct fold_wr w = fold_wr_init(buf, cap);
+    if (n > FOLD_STORE_MAX_DEPS || fold_barrier_error(b) < 0)
+        rc = -E2BIG;
+    for (size_t i = 0; i < n; i++) {
+        if (rc == 0)
+            rc = log_segment(list[i], &w, &marks[i]);
+        fold_segment_unref(list[i]);
+    }
+    free(list);
+    *len = fold_wr_len(&w);
+    *count = n;
+    return rc;
+}
+
+void fold_barrier_logged(struct fold_barrier *b, const struct fold_dep *marks, size_t count)
+{
+    fold_lock_take(&b->lock);
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; i < b->count; i++)
+            if (fold_segment_info(b->segs[i])->ident.seg == marks[k].seg)
+                fold_segment_logged(b->segs[i], marks[k].end);
+    fold_lock_drop(&b->lock);
 }
 
 /* Returns the number of dependencies; those beyond the array are counted, not stored. */

@@ -13,6 +13,7 @@
 #include "meta/base/log.h"
 #include "meta/commit.h"
 #include "meta/inode.h"
+#include "meta/redo.h"
 #include "meta/shadow.h"
 
 #include <fcntl.h>
@@ -140,9 +141,12 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
     for (size_t i = 0; i < rec->ndeps; i++)
         if (!fold_store_holds(c->store, rec->deps[i]))
             return FOLD_JOURNAL_STOP;
-    struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
-    int rc = fold_kv_write(c->kv, b);
-    fold_kv_batch_destroy(b);
+    int rc = 0;
+    if (!fold_redo_is(rec->data, rec->len)) { /* those were dealt with before the store was opened */
+        struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
+        rc = fold_kv_write(c->kv, b);
+        fold_kv_batch_destroy(b);
+    }
     if (rc == 0)
         rc = take_counters(c, rec->note, rec->note_len);
     if (rc == 0 && atomic_load(&c->lsn) != rec->lsn)

@@ -20,6 +20,22 @@
 
 #define FLUSH_SLACK_BYTES (4u << 20)
 
+/* One flush of the journal where there is little data, else one of the segments and one of the journal. */
+static int sync_commits(struct fold_catalog *c)
+{
+    struct fold_dep marks[FOLD_STORE_MAX_DEPS];
+    size_t count = 0;
+    int rc = fold_commit_redo(c, marks, &count);
+    bool logged = rc == 0;
+    if (!logged)
+        rc = fold_store_sync(c->store);
+    if (rc == 0)
+        rc = fold_journal_sync(c->journal);
+    if (rc == 0 && logged)
+        fold_store_logged(c->store, marks, count);
+    return rc;
+}
+
 int fold_catalog_sync(struct fold_catalog *c, fold_lsn lsn)
 {
     int rc = 0;
@@ -36,9 +52,7 @@ int fold_catalog_sync(struct fold_catalog *c, fold_lsn lsn)
         fold_lock_drop(&c->state);
 
         fold_lsn target = atomic_load(&c->lsn);
-        rc = fold_store_sync(c->store);
-        if (rc == 0)
-            rc = fold_journal_sync(c->journal);
+        rc = sync_commits(c);
         if (rc < 0)
             (void)fold_catalog_fail(c, rc, "making commits durable failed");
 

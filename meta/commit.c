@@ -8,8 +8,10 @@
  */
 #include "meta/commit.h"
 
+#include "meta/base/bytes.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/redo.h"
 
 #include <assert.h>
 
@@ -169,6 +171,43 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     atomic_store(&c->lsn, next);
     *lsn = next;
     return 0;
+}
+
+static int append_redo_locked(struct fold_catalog *c, const void *data, size_t len) FOLD_REQUIRES(c->commit)
+{
+    if (atomic_load(&c->sick) != 0)
+        return -FOLD_E_SICK;
+    fold_lsn next = atomic_load_explicit(&c->lsn, memory_order_relaxed) + 1;
+    struct fold_counters sum;
+    fold_catalog_counters(c, &sum);
+    uint8_t value[FOLD_COUNTERS_MAX];
+    struct fold_journal_record rec = {.lsn = next, .note = value, .data = data, .len = len};
+    rec.note_len = fold_counters_encode(value, next, &sum);
+    int rc = fold_journal_append(c->journal, &rec);
+    if (rc == -FOLD_E_SICK)
+        return fold_catalog_fail(c, rc, "the journal could not be restored after a failed write");
+    if (rc == 0) {
+        atomic_store(&c->pending, fold_journal_pending(c->journal));
+        atomic_store(&c->lsn, next);
+    }
+    return rc;
+}
+
+int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count)
+{
+    FOLD_AUTO(free) uint8_t *buf = malloc(FOLD_REDO_MAX);
+    if (buf == NULL)
+        return -E2BIG;
+    struct fold_wr w = fold_wr_init(buf, FOLD_REDO_MAX);
+    fold_wr_u64(&w, FOLD_REDO_MAGIC);
+    size_t len;
+    int rc = fold_store_unlogged(c->store, w.p, FOLD_REDO_MAX - fold_wr_len(&w), &len, marks, count);
+    if (rc < 0 || len == 0)
+        return rc;
+    fold_lock_take(&c->commit);
+    rc = append_redo_locked(c, buf, fold_wr_len(&w) + len);
+    fold_lock_drop(&c->commit);
+    return rc;
 }
 
 int fold_txn_commit(struct fold_txn *t, fold_lsn *lsn)

@@ -103,4 +103,10 @@ typedef void (*fold_step_hook)(void *arg, enum fold_step step);
 void fold_step_set_hook(fold_step_hook hook, void *arg);
 void fold_step(enum fold_step step);
 
+/*
+ * Appends what the store has not safe yet to the journal, if that is little: 0 and *marks (to be given to fold_store_logged once
+ * the journal is synced); -E2BIG if the store must be synced instead; other errors as fold_txn_commit.
+ */
+int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count) FOLD_MUST;
+
 #endif

@@ -39,6 +39,7 @@ struct fold_segment {
     bool syncing;            /* guarded by lock */
     _Atomic uint32_t synced; /* written under lock */
     _Atomic int failed;      /* written under lock */
+    _Atomic uint32_t logged; /* below: also in the journal */
 };
 
 static struct fold_segment *segment_alloc(struct fold_segset *set, int fd)
@@ -289,6 +290,24 @@ int fold_segment_append(struct fold_segment *s, struct fold_piece *pieces, size_
     atomic_store_explicit(&info->data_end, end, memory_order_release);
     *done = k;
     return 0;
+}
+
+uint32_t fold_segment_safe(const struct fold_segment *s)
+{
+    uint32_t logged = atomic_load_explicit(&s->logged, memory_order_acquire);
+    return FOLD_MAX(logged, fold_segment_synced(s));
+}
+
+int fold_segment_read(struct fold_segment *s, uint32_t off, void *buf, uint32_t len)
+{
+    return fold_io_pread(s->fd, buf, len, off);
+}
+
+void fold_segment_logged(struct fold_segment *s, uint32_t end)
+{
+    uint32_t was = atomic_load(&s->logged);
+    while (was < end && !atomic_compare_exchange_weak(&s->logged, &was, end))
+        continue;
 }
 
 uint32_t fold_segment_synced(const struct fold_segment *s)

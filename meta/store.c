@@ -325,6 +325,17 @@ int fold_store_sync(struct fold_store *s)
     return s->appender != NULL ? fold_barrier_sync(s->barrier) : 0;
 }
 
+int fold_store_unlogged(struct fold_store *s, void *buf, size_t cap, size_t *len,
+                        struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count)
+{
+    return fold_barrier_unlogged(s->barrier, buf, cap, len, marks, count);
+}
+
+void fold_store_logged(struct fold_store *s, const struct fold_dep *marks, size_t count)
+{
+    fold_barrier_logged(s->barrier, marks, count);
+}
+
 size_t fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
 {
     return s->appender != NULL ? fold_barrier_deps(s->barrier, deps) : 0;

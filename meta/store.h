@@ -122,6 +122,11 @@ void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t byt
 /* Makes everything put so far durable. Concurrent calls share the work. */
 int fold_store_sync(struct fold_store *s) FOLD_MUST;
 
+/* As fold_barrier_unlogged and fold_barrier_logged (meta/barrier.h), for the catalog's journal. */
+int fold_store_unlogged(struct fold_store *s, void *buf, size_t cap, size_t *len,
+                        struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count) FOLD_MUST;
+void fold_store_logged(struct fold_store *s, const struct fold_dep *marks, size_t count);
+
 /* Names what is put but not yet durable. Returns the number of entries (at most FOLD_STORE_MAX_DEPS). */
 size_t fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS]);
 

@@ -9,6 +9,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/redo.h"
 #include "meta/superblock.h"
 
 #include <fcntl.h>
@@ -176,6 +177,8 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
     catalog.read_only = opt->read_only;
     if (!opt->read_only)
         rc = spend_reserve(v->fd);
+    if (rc == 0 && !opt->read_only)
+        rc = fold_redo_run(v->fd);
     if (rc == 0)
         rc = fold_store_open(v->fd, &store, &v->store);
     if (rc == 0)
