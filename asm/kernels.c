@@ -11,7 +11,7 @@
 #include "asm/crc32.h"
 #include "asm/crc32c.h"
 #include "asm/entropy.h"
-#include "asm/fingerprint.h"
+#include "asm/xxh3.h"
 #include "asm/probe.h"
 #include "asm/zero.h"
 
@@ -49,7 +49,7 @@ void fold_kernels_select(unsigned flags, struct fold_kernels *out)
     memset(out, 0, sizeof *out);
     out->level = fold_cpu_level(flags);
     fold_cdc_select(flags, out);
-    fold_fingerprint_select(flags, out);
+    fold_xxh3_select(flags, out);
     fold_crc32c_select(flags, out);
     fold_crc32_select(flags, out);
     fold_zero_select(flags, out);

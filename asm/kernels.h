@@ -35,7 +35,7 @@ struct fold_kernels {
     /* First position in [from, to) that may end a chunk, `to` if none: asm/cdc.h. */
     size_t (*cdc_scan)(const uint8_t *data, size_t from, size_t to, int32_t form);
 
-    /* XXH3-128 of data under a secret of 192 bytes, low half first: asm/fingerprint.h. */
+    /* XXH3-128 of data under a secret of 192 bytes, low half first: asm/xxh3.h. */
     void (*fingerprint)(const void *data, size_t len, const uint8_t *secret, uint64_t out[2]);
 
     /* CRC-32C (Castagnoli) and CRC-32 (zlib's) of data continuing from `crc` (0 to start), both inverted in and out. */

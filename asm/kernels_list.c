@@ -6,7 +6,7 @@
 #include "asm/kernels_list.h"
 
 #include "asm/compare.h"
-#include "asm/fingerprint.h"
+#include "asm/xxh3.h"
 #include "asm/probe.h"
 
 #include <stdlib.h>

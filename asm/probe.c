@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Filter probes in plain C, the truth. Keys go through in blocks: while the lines of one block are compared, those of
- * the next are on their way from memory; the few keys that must also look into their other line are gathered and
- * handled at the end of each block. All shared words are read atomically, lines with acquire order, so that a caller
- * may check afterwards whether a writer was at work.
+ * Filter probes in plain C, the truth. Keys go through in blocks: while the lines of one block are
+ * compared, those of the next are on their way from memory; the few keys that must also look into
+ * their other line are gathered and handled at the end of each block. All shared words are read
+ * atomically, lines with acquire order, so that a caller may check afterwards whether a writer was
+ * at work.
  */
 #include "asm/probe.h"
 
@@ -49,8 +50,8 @@ static inline uint32_t lanes_equal(uint64_t word, uint64_t code)
 }
 
 /* True if slots [from, to) of the line hold the entry with 0..ages low bits cleared. */
-static bool line_has(const uint64_t *line, uint32_t from, uint32_t to, uint32_t home, const struct spot *s,
-                     uint32_t ages)
+static bool line_has(const uint64_t *line, uint32_t from, uint32_t to, uint32_t home,
+                     const struct spot *s, uint32_t ages)
 {
     for (uint32_t w = from / 4; w * 4 < to; w++) {
         uint64_t word = get(&line[w]);
@@ -126,7 +127,8 @@ static uint32_t block_probe(const struct fold_probe_table *t, struct spot *spots
     return found;
 }
 
-void fold_probe_c(const struct fold_probe_table *table, const uint64_t *keys, size_t n, uint64_t *maybe)
+void fold_probe_c(const struct fold_probe_table *table, const uint64_t *keys, size_t n,
+                  uint64_t *maybe)
 {
     struct spot spots[2][BLOCK];
     size_t now = n < BLOCK ? n : BLOCK;
@@ -145,8 +147,10 @@ void fold_probe_c(const struct fold_probe_table *table, const uint64_t *keys, si
 }
 
 #if FOLD_ASM
-void fold_probe_avx2(const struct fold_probe_table *table, const uint64_t *keys, size_t n, uint64_t *maybe);
-void fold_probe_avx512(const struct fold_probe_table *table, const uint64_t *keys, size_t n, uint64_t *maybe);
+void fold_probe_avx2(const struct fold_probe_table *table, const uint64_t *keys, size_t n,
+                     uint64_t *maybe);
+void fold_probe_avx512(const struct fold_probe_table *table, const uint64_t *keys, size_t n,
+                       uint64_t *maybe);
 #endif
 
 void fold_probe_select(unsigned flags, struct fold_kernels *out)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What to do between two looks at a word that another thread is about to change: tells the CPU that this is a loop of
- * waiting, so that it neither guesses ahead nor takes cycles from its twin. Spin for a bounded number of rounds, then
- * wait on a lock.
+ * What to do between two looks at a word that another thread is about to change: tells the CPU that
+ * this is a loop of waiting, so that it neither guesses ahead nor takes cycles from its twin. Spin
+ * for a bounded number of rounds, then wait on a lock.
  */
 #ifndef FOLD_ASM_RELAX_H
 #define FOLD_ASM_RELAX_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter's public face: keys from fingerprints, the writer's lock, and batches. How keys are kept is the business of
- * hashing/filter_regions.c; the file format that of hashing/filter_file.c.
+ * The filter's public face: keys from fingerprints, the writer's lock, and batches. How keys are
+ * kept is the business of hashing/filter_regions.c; the file format that of hashing/filter_file.c.
  */
 #include "hashing/filter.h"
 
@@ -11,7 +11,8 @@
 
 #include <errno.h>
 
-/* Keys probed between two looks at whether a writer interfered: enough to keep many lines on their way from memory. */
+/* Keys probed between two looks at whether a writer interfered: enough to keep many lines on their
+ * way from memory. */
 #define BLOCK 256
 
 /* Insertions ahead of which a line is fetched. */
@@ -81,7 +82,8 @@ void fold_filter_destroy(struct fold_filter *f)
     free(f);
 }
 
-void fold_filter_probe(const struct fold_filter *f, const struct fold_fp *fps, size_t n, uint64_t *maybe)
+void fold_filter_probe(const struct fold_filter *f, const struct fold_fp *fps, size_t n,
+                       uint64_t *maybe)
 {
     struct body *b = f->b;
     uint64_t keys[BLOCK];
@@ -161,7 +163,8 @@ int fold_filter_save(const struct fold_filter *f, int dirfd, const char *name, u
     struct body *b = f->b;
     fold_lock_take(&b->lock);
     struct fold_filter_head head = {.stamp = stamp, .keys = b->keys};
-    int rc = b->regions.homeless != 0 ? -EAGAIN : fold_filter_file_write(&b->regions, &head, dirfd, name);
+    int rc = b->regions.homeless != 0 ? -EAGAIN
+                                      : fold_filter_file_write(&b->regions, &head, dirfd, name);
     fold_lock_drop(&b->lock);
     return rc;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Placing entries. A new entry whose home line is full moves the entry with the highest `off`, itself included, that
- * finds room in its other line; failing that, a guest whose own home has room goes there; failing that, an entry is
- * displaced at random into a full line and pushes another one out of it, a bounded number of times.
+ * Placing entries. A new entry whose home line is full moves the entry with the highest `off`,
+ * itself included, that finds room in its other line; failing that, a guest whose own home has room
+ * goes there; failing that, an entry is displaced at random into a full line and pushes another one
+ * out of it, a bounded number of times.
  */
 #include "hashing/filter_field.h"
 
@@ -43,7 +44,8 @@ static struct entry entry_of(const struct fold_field *f, uint32_t x)
     return e;
 }
 
-/* The code of an entry away from home; 0 means that it may never leave, because 0 is the empty slot. */
+/* The code of an entry away from home; 0 means that it may never leave, because 0 is the empty
+ * slot. */
 static uint32_t away_code(const struct entry *e)
 {
     return e->code & ~FOLD_PROBE_HOME;
@@ -86,8 +88,8 @@ uint32_t fold_field_copies(const struct fold_field *f, uint32_t x)
 }
 
 /* The entries of group g that may move to their other line, highest `off` first. */
-static uint32_t candidates(const struct fold_field *f, uint32_t line, const struct fold_line *l, uint32_t g,
-                           struct entry out[FOLD_PROBE_SLOTS])
+static uint32_t candidates(const struct fold_field *f, uint32_t line, const struct fold_line *l,
+                           uint32_t g, struct entry out[FOLD_PROBE_SLOTS])
 {
     uint32_t n = 0;
     for (uint32_t i = l->start[g]; i < l->start[g + 1]; i++) {
@@ -137,7 +139,8 @@ static bool move_away(struct fold_field *f, struct fold_line *l, const struct en
     return true;
 }
 
-/* Moves one of the entries of e's full home line, or e itself, to its other line. False if all of those are full. */
+/* Moves one of the entries of e's full home line, or e itself, to its other line. False if all of
+ * those are full. */
 static bool move_one_away(struct fold_field *f, struct fold_line *l, const struct entry *e)
 {
     bool own_turn = true;
@@ -193,8 +196,8 @@ static uint32_t roll(struct fold_field *f, uint32_t n)
 }
 
 /*
- * Swaps: a random candidate leaves for its full other line, the entry *e takes its place, and an entry that is at home
- * in the other line becomes the new *e. False if nobody there can be pushed.
+ * Swaps: a random candidate leaves for its full other line, the entry *e takes its place, and an
+ * entry that is at home in the other line becomes the new *e. False if nobody there can be pushed.
  */
 static bool push_on(struct fold_field *f, struct fold_line *l, struct entry *e)
 {
@@ -217,7 +220,8 @@ static bool push_on(struct fold_field *f, struct fold_line *l, struct entry *e)
     uint32_t g = 0;
     while (i >= o.start[g + 1])
         g++;
-    uint32_t x = fold_field_position(f, leaves.other, fold_line_off(&o, g, i), fold_line_low(&o, i));
+    uint32_t x =
+        fold_field_position(f, leaves.other, fold_line_off(&o, g, i), fold_line_low(&o, i));
     fold_line_remove(&o, i);
     fold_line_add(&o, leaves.off / 32, away_code(&leaves));
     write_line(f, leaves.other, &o);
@@ -287,8 +291,9 @@ size_t fold_field_collect(const struct fold_field *f, uint32_t *out)
 }
 
 /*
- * Filling a field. Entries are off << 10 | low, sorted into bins by home line; `load` counts what a line will hold. Guests,
- * marked by GUEST, join the bin of the line they go to behind those at home there.
+ * Filling a field. Entries are off << 10 | low, sorted into bins by home line; `load` counts what a
+ * line will hold. Guests, marked by GUEST, join the bin of the line they go to behind those at home
+ * there.
  */
 #define GUEST (1u << 18)
 
@@ -298,7 +303,8 @@ struct filling {
     uint8_t count[FOLD_PROBE_MAX_LINES]; /* entries whose home it is */
     uint8_t load[FOLD_PROBE_MAX_LINES];
     uint8_t away[FOLD_PROBE_MAX_LINES];
-    uint32_t *spilled; /* positions that found no place in a bin; room for as many as there are lines */
+    uint32_t
+        *spilled; /* positions that found no place in a bin; room for as many as there are lines */
     uint32_t spills;
 };
 
@@ -349,8 +355,9 @@ static uint32_t highest(const uint32_t *bin, uint32_t n)
 }
 
 /*
- * Finds other lines for what a line cannot hold, highest `off` first. Candidates whose other line is full move behind
- * the others in the bin, to be looked at no more; too many of them, and the last ones are spilled.
+ * Finds other lines for what a line cannot hold, highest `off` first. Candidates whose other line
+ * is full move behind the others in the bin, to be looked at no more; too many of them, and the
+ * last ones are spilled.
  */
 static int send_excess(struct filling *c, uint32_t line)
 {
@@ -401,7 +408,8 @@ static void build_line(struct filling *c, uint32_t line)
 
 int fold_field_fill(struct fold_field *f, const uint32_t *xs, size_t n, uint32_t *scratch)
 {
-    struct filling c = {.f = f, .bins = scratch, .spilled = scratch + (size_t)f->lines * FOLD_FIELD_BIN};
+    struct filling c = {
+        .f = f, .bins = scratch, .spilled = scratch + (size_t)f->lines * FOLD_FIELD_BIN};
     int rc = sort_home(&c, xs, n);
     for (uint32_t line = 0; line < f->lines && rc == 0; line++)
         if (c.count[line] > FOLD_PROBE_SLOTS)

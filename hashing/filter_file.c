@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Format, little-endian. Header, 56 bytes: magic, stamp and keys (64 bits each), number of roots and of regions, version,
- * 16 zero bytes, CRC-32C of all that. For each region in directory order: length and CRC-32C of a payload (32 bits
- * each), then the payload: root, prefix, depth, lines, removals since the last rewrite (32 bits each) and the lines. A
- * line is its number of entries (one byte), its header (32 bits) and its entries (16 bits each); a run of empty lines is
- * the byte 0xff and the varint of its length.
+ * Format, little-endian. Header, 56 bytes: magic, stamp and keys (64 bits each), number of roots
+ * and of regions, version, 16 zero bytes, CRC-32C of all that. For each region in directory order:
+ * length and CRC-32C of a payload (32 bits each), then the payload: root, prefix, depth, lines,
+ * removals since the last rewrite (32 bits each) and the lines. A line is its number of entries
+ * (one byte), its header (32 bits) and its entries (16 bits each); a run of empty lines is the byte
+ * 0xff and the varint of its length.
  */
 #include "hashing/filter_file.h"
 
@@ -17,14 +18,15 @@
 #include <limits.h>
 #include <stdio.h>
 
-#define MAGIC         0x31746c6664666c66ull
-#define VERSION       1
-#define HEADER_BYTES  56
-#define PREFIX_BYTES  8
-#define PAYLOAD_FIXED 20
-#define EMPTY_RUN     0xff
+#define MAGIC          0x31746c6664666c66ull
+#define VERSION        1
+#define HEADER_BYTES   56
+#define PREFIX_BYTES   8
+#define PAYLOAD_FIXED  20
+#define EMPTY_RUN      0xff
 #define LINE_MAX_BYTES (1 + 4 + 2 * FOLD_PROBE_SLOTS)
-#define BLOCK_MAX_BYTES (PREFIX_BYTES + PAYLOAD_FIXED + (size_t)FOLD_PROBE_MAX_LINES * LINE_MAX_BYTES)
+#define BLOCK_MAX_BYTES                                                                            \
+    (PREFIX_BYTES + PAYLOAD_FIXED + (size_t)FOLD_PROBE_MAX_LINES * LINE_MAX_BYTES)
 
 static uint32_t checksum(const void *data, size_t len)
 {
@@ -78,7 +80,8 @@ static size_t put_region(uint8_t *buf, const struct fold_region *g)
     return PREFIX_BYTES + len;
 }
 
-static void put_header(uint8_t buf[HEADER_BYTES], const struct fold_regions *s, const struct fold_filter_head *head)
+static void put_header(uint8_t buf[HEADER_BYTES], const struct fold_regions *s,
+                       const struct fold_filter_head *head)
 {
     struct fold_wr w = fold_wr_init(buf, HEADER_BYTES);
     fold_wr_u64(&w, MAGIC);
@@ -110,8 +113,8 @@ static int write_all(int fd, const struct fold_regions *s, const struct fold_fil
     return rc < 0 ? rc : fold_io_fdatasync(fd);
 }
 
-int fold_filter_file_write(const struct fold_regions *s, const struct fold_filter_head *head, int dirfd,
-                           const char *name)
+int fold_filter_file_write(const struct fold_regions *s, const struct fold_filter_head *head,
+                           int dirfd, const char *name)
 {
     char temp[NAME_MAX + 1];
     int n = snprintf(temp, sizeof temp, "%s.new", name);
@@ -155,7 +158,8 @@ static bool get_lines(struct fold_rd *r, struct fold_region *g)
             line += (uint32_t)run;
             continue;
         }
-        if (r->bad || !get_line(r, count, fold_field_line(f, line)) || !fold_field_line_valid(f, line))
+        if (r->bad || !get_line(r, count, fold_field_line(f, line)) ||
+            !fold_field_line_valid(f, line))
             return false;
         g->entries += count;
         line++;
@@ -187,8 +191,8 @@ static int get_region(struct fold_regions *s, const void *payload, size_t len)
     return 0;
 }
 
-static int get_header(struct fold_regions *s, struct fold_filter_head *head, const uint8_t buf[HEADER_BYTES],
-                      size_t *regions)
+static int get_header(struct fold_regions *s, struct fold_filter_head *head,
+                      const uint8_t buf[HEADER_BYTES], size_t *regions)
 {
     struct fold_rd r = fold_rd_init(buf, HEADER_BYTES);
     uint64_t magic = fold_rd_u64(&r);
@@ -199,8 +203,8 @@ static int get_header(struct fold_regions *s, struct fold_filter_head *head, con
     uint32_t version = fold_rd_u32(&r);
     (void)fold_rd_bytes(&r, 16);
     uint32_t crc = fold_rd_u32(&r);
-    if (magic != MAGIC || version != VERSION || crc != checksum(buf, HEADER_BYTES - 4) || roots == 0 ||
-        roots > FOLD_PROBE_MAX_ROOTS)
+    if (magic != MAGIC || version != VERSION || crc != checksum(buf, HEADER_BYTES - 4) ||
+        roots == 0 || roots > FOLD_PROBE_MAX_ROOTS)
         return -EBADMSG;
     if (stamp != head->stamp)
         return -ESTALE;
@@ -245,7 +249,8 @@ static int read_all(int fd, struct fold_regions *s, struct fold_filter_head *hea
     return rc < 0 ? rc : fold_regions_publish(s);
 }
 
-int fold_filter_file_read(struct fold_regions *s, struct fold_filter_head *head, int dirfd, const char *name)
+int fold_filter_file_read(struct fold_regions *s, struct fold_filter_head *head, int dirfd,
+                          const char *name)
 {
     fold_regions_init_bare(s, 1);
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unpacked lines. An insertion moves at most one entry per group: order inside a group does not matter, so the first entry
- * of each later group moves to the end of its group.
+ * Unpacked lines. An insertion moves at most one entry per group: order inside a group does not
+ * matter, so the first entry of each later group moves to the end of its group.
  */
 #include "hashing/filter_line.h"
 

@@ -10,8 +10,9 @@
 
 struct fold_line {
     uint16_t slot[FOLD_PROBE_SLOTS];
-    uint8_t start[FOLD_PROBE_GROUPS + 1]; /* first slot of each group; the last is the number of entries */
-    uint8_t away;                         /* keys with off / 2 + away >= 127 may stand elsewhere */
+    uint8_t start[FOLD_PROBE_GROUPS +
+                  1]; /* first slot of each group; the last is the number of entries */
+    uint8_t away;     /* keys with off / 2 + away >= 127 may stand elsewhere */
 };
 
 /* Unpacks the line at `words`. Only the writer may call it. */

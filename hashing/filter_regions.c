@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Regions. A change of lines, frames or directory happens between begin and end, which make `sequence` odd and even
- * again. All shared words are stored with release order and read with acquire order, so a probe that saw any part of a
- * change also sees another sequence number afterwards. Frames that were replaced may be handed out again at once: who
- * still reads them repeats its probe.
+ * Regions. A change of lines, frames or directory happens between begin and end, which make
+ * `sequence` odd and even again. All shared words are stored with release order and read with
+ * acquire order, so a probe that saw any part of a change also sees another sequence number
+ * afterwards. Frames that were replaced may be handed out again at once: who still reads them
+ * repeats its probe.
  *
- * A region is rewritten from the positions of its entries. Dividing moves the top bit of the position into the directory
- * and an unknown bit, 0, in at the bottom; that is all that growth ever loses.
+ * A region is rewritten from the positions of its entries. Dividing moves the top bit of the
+ * position into the directory and an unknown bit, 0, in at the bottom; that is all that growth ever
+ * loses.
  */
 #include "hashing/filter_regions.h"
 
@@ -21,7 +23,7 @@
 #define POSITION_MAX 0x3fffffffu
 #define PROBE_TRIES  8
 #define SPINS        64
-#define RETRY_EVERY  4096             /* insertions between attempts to grow after one failed */
+#define RETRY_EVERY  4096 /* insertions between attempts to grow after one failed */
 #define MAX_HOMELESS 65536
 #define LOST         (UINT64_MAX / 2) /* `homeless` after a position could not be noted down */
 
@@ -84,7 +86,8 @@ static int reserve(struct fold_regions *s)
     return 0;
 }
 
-int fold_regions_append(struct fold_regions *s, const struct fold_filter_range *range, uint32_t lines)
+int fold_regions_append(struct fold_regions *s, const struct fold_filter_range *range,
+                        uint32_t lines)
 {
     int rc = reserve(s);
     if (rc < 0)
@@ -145,7 +148,8 @@ int fold_regions_init(struct fold_regions *s, uint64_t keys)
     return rc;
 }
 
-bool fold_regions_probe(const struct fold_regions *s, const uint64_t *keys, size_t n, uint64_t *maybe)
+bool fold_regions_probe(const struct fold_regions *s, const uint64_t *keys, size_t n,
+                        uint64_t *maybe)
 {
     const struct fold_kernels *k = fold_kernels();
     for (int i = 0; i < PROBE_TRIES; i++) {
@@ -167,7 +171,8 @@ bool fold_regions_probe(const struct fold_regions *s, const uint64_t *keys, size
 }
 
 /* Builds a field for n positions with at least `lines` lines. */
-static int field_build(struct fold_regions *s, const uint32_t *xs, size_t n, uint32_t lines, struct fold_field *out)
+static int field_build(struct fold_regions *s, const uint32_t *xs, size_t n, uint32_t lines,
+                       struct fold_field *out)
 {
     for (; lines <= FOLD_PROBE_MAX_LINES; lines += FOLD_PROBE_FRAME_LINES) {
         struct fold_field f = fold_field_of(lines);
@@ -242,7 +247,8 @@ static int region_resize(struct fold_regions *s, size_t r, uint32_t frames)
     return 0;
 }
 
-/* The newest view, or if it has no room for one more region at `depth` a larger one that is not shown yet. */
+/* The newest view, or if it has no room for one more region at `depth` a larger one that is not
+ * shown yet. */
 static struct fold_filter_view *view_for(const struct fold_regions *s, uint32_t depth)
 {
     struct fold_filter_view *v = s->view;
@@ -255,9 +261,10 @@ static struct fold_filter_view *view_for(const struct fold_regions *s, uint32_t 
     return v;
 }
 
-/* Puts two fields, with n[0] and n[1] entries, in the place of region r. There is room for one more region. */
-static void region_divide(struct fold_regions *s, size_t r, const struct fold_field half[2], const size_t n[2],
-                          struct fold_filter_view *v)
+/* Puts two fields, with n[0] and n[1] entries, in the place of region r. There is room for one more
+ * region. */
+static void region_divide(struct fold_regions *s, size_t r, const struct fold_field half[2],
+                          const size_t n[2], struct fold_filter_view *v)
 {
     struct fold_region *g = &s->regions[r];
     struct fold_field old = g->field;
@@ -365,7 +372,8 @@ static void grow_fullest(struct fold_regions *s)
 static int take_in(struct fold_regions *s, struct fold_region *g, uint32_t x)
 {
     uint32_t have = g->homeless_count;
-    if ((have & (have - 1)) == 0 || s->homeless >= MAX_HOMELESS) { /* room is always a power of two */
+    if ((have & (have - 1)) == 0 ||
+        s->homeless >= MAX_HOMELESS) { /* room is always a power of two */
         uint32_t *more = NULL;
         if (s->homeless < MAX_HOMELESS)
             more = realloc(g->homeless, (size_t)FOLD_MAX(have * 2, 1) * sizeof *more);
@@ -431,7 +439,8 @@ static bool remove_homeless(struct fold_regions *s, struct fold_region *g, uint3
     return false;
 }
 
-/* Rewrites a region after many removals: thresholds rise again, and frames it no longer needs become free. */
+/* Rewrites a region after many removals: thresholds rise again, and frames it no longer needs
+ * become free. */
 static void tidy(struct fold_regions *s, size_t r)
 {
     struct fold_region *g = &s->regions[r];

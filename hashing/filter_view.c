@@ -6,7 +6,8 @@
 
 #include "hashing/frame_pool.h"
 
-/* What a frame word points to before the region has that frame: a probe under change may look there. */
+/* What a frame word points to before the region has that frame: a probe under change may look
+ * there. */
 static _Alignas(64) const uint64_t nothing[FOLD_FRAME_WORDS];
 
 struct fold_filter_view *fold_filter_view_create(uint32_t roots, uint32_t depth, size_t capacity)
@@ -37,14 +38,15 @@ void fold_filter_view_destroy(struct fold_filter_view *v)
     free(v);
 }
 
-void fold_filter_view_set(struct fold_filter_view *v, size_t r, const struct fold_filter_range *range,
-                          const struct fold_field *field)
+void fold_filter_view_set(struct fold_filter_view *v, size_t r,
+                          const struct fold_filter_range *range, const struct fold_field *field)
 {
     uint64_t base = r * FOLD_PROBE_MAX_FRAMES;
     for (uint32_t i = 0; i < fold_field_frames(field); i++)
         __atomic_store_n(&v->frames[base + i], (uintptr_t)field->frame[i], __ATOMIC_RELEASE);
     uint32_t span_bits = v->table.dir_bits - range->depth;
-    uint64_t first = (uint64_t)range->root << v->table.dir_bits | (uint64_t)range->prefix << span_bits;
+    uint64_t first = (uint64_t)range->root << v->table.dir_bits | (uint64_t)range->prefix
+                                                                      << span_bits;
     uint64_t word = base << 24 | range->depth << 16 | field->lines;
     for (uint64_t i = 0; i < 1ull << span_bits; i++)
         __atomic_store_n(&v->dir[first + i], word, __ATOMIC_RELEASE);
@@ -63,6 +65,7 @@ uint64_t fold_filter_view_bytes(const struct fold_filter_view *v)
     uint64_t bytes = 0;
     for (; v != NULL; v = v->older)
         bytes += sizeof *v + (((uint64_t)v->table.roots << v->table.dir_bits) +
-                              v->capacity * FOLD_PROBE_MAX_FRAMES) * 8;
+                              v->capacity * FOLD_PROBE_MAX_FRAMES) *
+                                 8;
     return bytes;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What probes see of the filter: the directory and the addresses of all frames. One writer; the words may be read at
- * any time. A view never shrinks; a larger one takes its place, and the old one stays readable until the filter is gone.
+ * What probes see of the filter: the directory and the addresses of all frames. One writer; the
+ * words may be read at any time. A view never shrinks; a larger one takes its place, and the old
+ * one stays readable until the filter is gone.
  */
 #ifndef FOLD_HASHING_FILTER_VIEW_H
 #define FOLD_HASHING_FILTER_VIEW_H
@@ -28,8 +29,8 @@ struct fold_filter_view *fold_filter_view_create(uint32_t roots, uint32_t depth,
 void fold_filter_view_destroy(struct fold_filter_view *v);
 
 /* Enters region number r. */
-void fold_filter_view_set(struct fold_filter_view *v, size_t r, const struct fold_filter_range *range,
-                          const struct fold_field *field);
+void fold_filter_view_set(struct fold_filter_view *v, size_t r,
+                          const struct fold_filter_range *range, const struct fold_field *field);
 
 /* Region number of a key and the key's position there. */
 size_t fold_filter_view_find(const struct fold_filter_view *v, uint64_t key, uint32_t *x);

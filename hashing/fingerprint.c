@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fingerprints of chunks. XXH3 is a kernel of the table, so that it follows the chosen level. SHA-256 uses one OpenSSL
- * context per thread, made on first use and freed when the thread ends. A SHA-256 that cannot be computed aborts the
- * process: a wrong trusted fingerprint would silently merge different chunks.
+ * Fingerprints of chunks. XXH3 is a kernel of the table, so that it follows the chosen level.
+ * SHA-256 uses one OpenSSL context per thread, made on first use and freed when the thread ends. A
+ * SHA-256 that cannot be computed aborts the process: a wrong trusted fingerprint would silently
+ * merge different chunks.
  */
 #include "hashing/fingerprint.h"
 
-#include "asm/fingerprint.h"
+#include "asm/xxh3.h"
 #include "meta/base/bytes.h"
 #include "meta/base/log.h"
 
@@ -14,7 +15,7 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-_Static_assert(FOLD_SECRET_BYTES == FOLD_FINGERPRINT_SECRET, "the kernel reads the whole secret");
+_Static_assert(FOLD_SECRET_BYTES == FOLD_XXH3_SECRET, "the kernel reads the whole secret");
 
 static pthread_once_t sha_once = PTHREAD_ONCE_INIT;
 static pthread_key_t sha_key;
@@ -64,8 +65,8 @@ static void sha_one(const void *data, size_t len, struct fold_fp *out)
         out->w[i] = fold_rd_u64(&r);
 }
 
-static void xxh3_one(const struct fold_kernels *k, const uint8_t *secret, const void *data, size_t len,
-                     struct fold_fp *out)
+static void xxh3_one(const struct fold_kernels *k, const uint8_t *secret, const void *data,
+                     size_t len, struct fold_fp *out)
 {
     uint64_t v[2];
     k->fingerprint(data, len, secret, v);
@@ -93,7 +94,8 @@ void fold_hasher_one(const struct fold_hasher *h, const void *data, size_t len, 
         xxh3_one(fold_kernels(), h->secret, data, len, out);
 }
 
-void fold_hasher_batch(const struct fold_hasher *h, const struct fold_piece *pieces, size_t n, struct fold_fp *out)
+void fold_hasher_batch(const struct fold_hasher *h, const struct fold_piece *pieces, size_t n,
+                       struct fold_fp *out)
 {
     const struct fold_kernels *k = fold_kernels();
     for (size_t i = 0; i < n; i++) {

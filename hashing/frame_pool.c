@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slabs of 2 MiB, aligned to their size so that the kernel can back each with one huge page. Slabs are never returned
- * before the end.
+ * Slabs of 2 MiB, aligned to their size so that the kernel can back each with one huge page. Slabs
+ * are never returned before the end.
  */
 #include "hashing/frame_pool.h"
 

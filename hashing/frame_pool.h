@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames: the equal pieces of memory that a filter's lines live in, cut from huge pages. Memory given back stays readable
- * until the pool is gone, because a reader may still look at a frame that was just replaced. Not thread-safe.
+ * Frames: the equal pieces of memory that a filter's lines live in, cut from huge pages. Memory
+ * given back stays readable until the pool is gone, because a reader may still look at a frame that
+ * was just replaced. Not thread-safe.
  */
 #ifndef FOLD_HASHING_FRAME_POOL_H
 #define FOLD_HASHING_FRAME_POOL_H

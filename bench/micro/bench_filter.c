@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter at size: fold_bench_filter [MILLIONS [START_MILLIONS]], 16.777216 by default. Prints memory, load, false
- * positives, the cost of insertions, and probes per second for batches of different sizes at the level of the process
- * (FOLDFS_CPU). With a second number the filter is made for that many keys and grows to the first.
+ * The filter at size: fold_bench_filter [MILLIONS [START_MILLIONS]], 16.777216 by default. Prints
+ * memory, load, false positives, the cost of insertions, and probes per second for batches of
+ * different sizes at the level of the process (FOLDFS_CPU). With a second number the filter is made
+ * for that many keys and grows to the first.
  */
 #include "asm/kernels.h"
 #include "hashing/filter.h"
@@ -10,7 +11,9 @@
 #include <stdio.h>
 #include <time.h>
 
-#define POOL   65536 /* fingerprints probed over and over; far fewer than lines, so that these do not stay cached */
+#define POOL                                                                                       \
+    65536 /* fingerprints probed over and over; far fewer than lines, so that these do not stay    \
+             cached */
 #define ROUNDS 25
 
 static struct fold_fp pool[POOL];
@@ -57,7 +60,8 @@ static double probe_rate(const struct fold_filter *f, uint64_t keys, size_t batc
     double best = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         for (uint64_t k = 0; k < POOL; k++)
-            pool[k] = fp_of(present ? mix(round * POOL + k) % keys : (1ull << 40) + round * POOL + k);
+            pool[k] =
+                fp_of(present ? mix(round * POOL + k) % keys : (1ull << 40) + round * POOL + k);
         double start = now();
         for (size_t at = 0; at < POOL; at += batch)
             fold_filter_probe(f, pool + at, batch, maybe);
@@ -92,8 +96,9 @@ int main(int argc, char **argv)
     double spent = insert_all(f, keys);
     struct fold_filter_info info;
     fold_filter_info(f, &info);
-    printf("level %s\nkeys %llu, made for %llu, doublings %u\n", fold_level_name(fold_kernels()->level),
-           (unsigned long long)keys, (unsigned long long)room, info.doublings);
+    printf("level %s\nkeys %llu, made for %llu, doublings %u\n",
+           fold_level_name(fold_kernels()->level), (unsigned long long)keys,
+           (unsigned long long)room, info.doublings);
     printf("load %.2f %%, %.2f bits per key, %.1f MB\n", 100.0 * (double)keys / (double)info.slots,
            8.0 * (double)info.bytes / (double)keys, (double)info.bytes * 1e-6);
     printf("false positives %.4f %%\n", 100 * wrong_rate(f));

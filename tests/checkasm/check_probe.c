@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Filter probes on made-up tables: regions of any size and depth, lines with valid headers and lines of noise, as a
- * probe may meet them while a writer is at work. Frames are few and serve many regions. Each result is compared with a
- * slow reading of the law in asm/probe.h, one key and one slot at a time.
+ * Filter probes on made-up tables: regions of any size and depth, lines with valid headers and
+ * lines of noise, as a probe may meet them while a writer is at work. Frames are few and serve many
+ * regions. Each result is compared with a slow reading of the law in asm/probe.h, one key and one
+ * slot at a time.
  */
 #include "asm/probe.h"
 #include "tests/checkasm/harness.h"
@@ -34,7 +35,8 @@ static const uint64_t *line_at(const struct rig *r, uint64_t dir, uint32_t line)
 }
 
 /* Looks for the entry in the slots of its group, and for what it may have become by losing bits. */
-static bool oracle_line(const struct rig *r, const uint64_t *line, uint32_t off, uint32_t low, uint32_t home)
+static bool oracle_line(const struct rig *r, const uint64_t *line, uint32_t off, uint32_t low,
+                        uint32_t home)
 {
     uint32_t header = (uint32_t)(line[7] >> 32);
     uint32_t g = off / 32;
@@ -42,7 +44,8 @@ static bool oracle_line(const struct rig *r, const uint64_t *line, uint32_t off,
     uint32_t to = g == 5 ? 30 : header >> (5 * g) & 31;
     for (uint32_t i = from; i < to; i++)
         for (uint32_t age = 0; age <= r->table.ages; age++)
-            if (slot_of(line, i) == (home | (((off % 32) << 10 | (low & ~((1u << age) - 1))) ^ 0x7fff)))
+            if (slot_of(line, i) ==
+                (home | (((off % 32) << 10 | (low & ~((1u << age) - 1))) ^ 0x7fff)))
                 return true;
     return false;
 }
@@ -51,7 +54,8 @@ static bool oracle(const struct rig *r, uint64_t key)
 {
     uint32_t root = (uint32_t)((key & 0xffffff) * r->table.roots / 0x1000000);
     uint64_t high = key >> 24;
-    uint64_t dir = r->dir[((uint64_t)root << r->table.dir_bits) + (high >> (40 - r->table.dir_bits))];
+    uint64_t dir =
+        r->dir[((uint64_t)root << r->table.dir_bits) + (high >> (40 - r->table.dir_bits))];
     uint32_t lines = dir & 0xffff;
     uint32_t x = high >> (10 - (dir >> 16 & 0xff)) & 0x3fffffff;
     uint64_t z = (uint64_t)(x / 1024) * lines;
@@ -90,7 +94,8 @@ static void make_lines(struct check *c, struct rig *r)
     }
 }
 
-/* Puts the entry of a key where a probe would find it, on one line or the other, sometimes with low bits lost. */
+/* Puts the entry of a key where a probe would find it, on one line or the other, sometimes with low
+ * bits lost. */
 static void plant(struct check *c, struct rig *r, uint64_t key)
 {
     uint64_t dir = r->dir[fold_probe_dir_index(r->table.roots, r->table.dir_bits, key)];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter against a model: a multiset of keys in plain memory. What the model holds must never be missed, through
- * insertions, deletions, growth, divisions, many copies, saving and loading.
+ * The filter against a model: a multiset of keys in plain memory. What the model holds must never
+ * be missed, through insertions, deletions, growth, divisions, many copies, saving and loading.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -112,7 +112,8 @@ static void sized_filter_keeps_its_promises(void **state)
     fold_filter_destroy(f);
 }
 
-/* From the smallest filter through several divisions; bits per key must stay where they are all the way. */
+/* From the smallest filter through several divisions; bits per key must stay where they are all the
+ * way. */
 static void growth_loses_nothing(void **state)
 {
     (void)state;
@@ -134,7 +135,8 @@ static void growth_loses_nothing(void **state)
     fold_filter_destroy(f);
 }
 
-/* Random insertions and deletions against counts of each key; the set breathes so that regions divide and tidy up. */
+/* Random insertions and deletions against counts of each key; the set breathes so that regions
+ * divide and tidy up. */
 static void random_model(void **state)
 {
     (void)state;
@@ -243,7 +245,8 @@ static void copies_of_different_ages(void **state)
     fold_filter_destroy(f);
 }
 
-/* Out of memory to grow: nothing is missed, and once there is memory again all is as it should be. */
+/* Out of memory to grow: nothing is missed, and once there is memory again all is as it should be.
+ */
 static void blind_until_it_can_grow(void **state)
 {
     (void)state;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probes beside writers: keys that are in the filter must be found at every moment, while others come and go and
- * regions grow and divide. Meant to run under the thread sanitizer too, which sees only the plain C probe.
+ * Probes beside writers: keys that are in the filter must be found at every moment, while others
+ * come and go and regions grow and divide. Meant to run under the thread sanitizer too, which sees
+ * only the plain C probe.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@
 #define UNDER_TSAN 0
 #endif
 
-#define STEADY  60000                           /* keys that stay */
+#define STEADY  60000                          /* keys that stay */
 #define GROWING (UNDER_TSAN ? 400000 : 700000) /* enough for regions to divide once or twice */
 #define READERS 2
 #define WRITERS 2

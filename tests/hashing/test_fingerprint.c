@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fingerprints: known digests, batches equal to single calls, contexts of many threads, secrets that matter.
+ * Fingerprints: known digests, batches equal to single calls, contexts of many threads, secrets
+ * that matter.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,7 +161,8 @@ static void kernel_is_called(void **state)
     fold_kernels_counts(before);
     fold_hasher_one(&h, data, 4096, &fp);
     fold_kernels_counts(after);
-    assert_int_equal(after[FOLD_KERNEL_FINGERPRINT].calls, before[FOLD_KERNEL_FINGERPRINT].calls + 1);
+    assert_int_equal(after[FOLD_KERNEL_FINGERPRINT].calls,
+                     before[FOLD_KERNEL_FINGERPRINT].calls + 1);
 }
 
 int main(void)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * XXH3-128 at each level against the library's streaming interface, which shares only its innermost loop with the
- * one-shot entry, and against fixed values.
+ * XXH3-128 at each level against the library's streaming interface, which shares only its innermost
+ * loop with the one-shot entry, and against fixed values.
  */
-#include "asm/fingerprint.h"
+#include "asm/xxh3.h"
 #include "tests/checkasm/harness.h"
 
 #include <string.h>
@@ -11,14 +11,14 @@
 
 static void one(struct check *c, const struct fold_kernels *k, const uint8_t *data, size_t len)
 {
-    uint8_t *secret = check_high(c, 1, FOLD_FINGERPRINT_SECRET);
+    uint8_t *secret = check_high(c, 1, FOLD_XXH3_SECRET);
     uint64_t *out = (uint64_t *)(void *)check_low(c, 2, 64);
     uint64_t args[] = {CHECK_ARG(data), len, CHECK_ARG(secret), CHECK_ARG(out)};
     uint64_t ignored;
     check_canary_set(c, (uint8_t *)out, 16);
     if (check_call(c, (check_fn)k->fingerprint, args, 4, &ignored)) {
         XXH3_state_t *state = XXH3_createState();
-        (void)XXH3_128bits_reset_withSecret(state, secret, FOLD_FINGERPRINT_SECRET);
+        (void)XXH3_128bits_reset_withSecret(state, secret, FOLD_XXH3_SECRET);
         (void)XXH3_128bits_update(state, data, len);
         XXH128_hash_t want = XXH3_128bits_digest(state);
         (void)XXH3_freeState(state);
@@ -28,7 +28,8 @@ static void one(struct check *c, const struct fold_kernels *k, const uint8_t *da
     check_canary_verify(c, (uint8_t *)out, 16, "fingerprint");
 }
 
-/* Values that any version of the algorithm must give: the secret is 0, 1, 2, ..., the data i * 7. */
+/* Values that any version of the algorithm must give: the secret is 0, 1, 2, ..., the data i * 7.
+ */
 static void fixed(struct check *c, const struct fold_kernels *k)
 {
     static const struct {
@@ -46,9 +47,9 @@ static void fixed(struct check *c, const struct fold_kernels *k)
         {16384, 0x320eaf5100fa9dfe, 0xe1cbe1ec711bdc14},
         {65536, 0xc6c38e7f7953dd8f, 0x416546e9559c470d},
     };
-    uint8_t *secret = check_high(c, 1, FOLD_FINGERPRINT_SECRET);
+    uint8_t *secret = check_high(c, 1, FOLD_XXH3_SECRET);
     uint8_t *data = check_low(c, 0, 0);
-    for (size_t i = 0; i < FOLD_FINGERPRINT_SECRET; i++)
+    for (size_t i = 0; i < FOLD_XXH3_SECRET; i++)
         secret[i] = (uint8_t)i;
     for (size_t i = 0; i < 65536; i++)
         data[i] = (uint8_t)(i * 7);
@@ -63,7 +64,7 @@ static void fixed(struct check *c, const struct fold_kernels *k)
 static void run(struct check *c, const struct fold_kernels *k)
 {
     fixed(c, k);
-    check_fill(c, check_high(c, 1, FOLD_FINGERPRINT_SECRET), FOLD_FINGERPRINT_SECRET);
+    check_fill(c, check_high(c, 1, FOLD_XXH3_SECRET), FOLD_XXH3_SECRET);
     for (size_t len = 0; len <= CHECK_LEN_MAX; len++) {
         for (size_t m = 0; m < CHECK_ALIGN; m++) {
             uint8_t *data = check_low(c, 0, m);
@@ -88,9 +89,9 @@ static void bench(struct check *c, const struct fold_kernels *k)
     uint64_t out[2];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         uint64_t args[] = {CHECK_ARG(check_low(c, 0, 0)), sizes[i],
-                           CHECK_ARG(check_high(c, 1, FOLD_FINGERPRINT_SECRET)), CHECK_ARG(out)};
+                           CHECK_ARG(check_high(c, 1, FOLD_XXH3_SECRET)), CHECK_ARG(out)};
         (void)check_bench(c, "fingerprint", (check_fn)k->fingerprint, args, 4, sizes[i]);
     }
 }
 
-const struct check_family check_fingerprint = {"fingerprint", run, bench};
+const struct check_family check_xxh3 = {"xxh3", run, bench};
