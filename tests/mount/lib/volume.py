@@ -50,6 +50,7 @@ class Volume:
         self.log_path = os.path.join(self.base, "log")
         self.mount_opts = mount_opts
         self.env = dict(os.environ, **(env or {}))
+        self.env.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(ROOT, "tests", "support", "tsan.supp"))
         self.daemon = None
         self.failures = []
         os.mkdir(self.mnt)
