@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from e2e import dataset, fiojobs, item, machine, measure, peers, plan, plot, report, resources, stages, streams
+from e2e import dataset, document, fiojobs, item, machine, measure, peers, plan, plot, report, resources, stages, streams
 from e2e import targets, trees
 from e2e.summary import Summary
 
@@ -34,6 +34,7 @@ def arguments():
     parser.add_argument("--foldfs", default=os.path.join(TOP, "build/release/foldfs"), help="binary to measure")
     parser.add_argument("--mkfs-options", default="", help="options of foldfs mkfs, separated by blanks")
     parser.add_argument("--mount-options", default="", help="mount options of foldfs, comma list")
+    parser.add_argument("--page", help="page to put the tables into (render), such as docs/PERFORMANCE.md")
     parser.add_argument("--list", action="store_true", help="list items and targets")
     return parser.parse_args()
 
@@ -106,7 +107,7 @@ def one(scene, work, target):
             work.check(scene, target)
         sample.update(figures, value=item.value(work, figures))
     except PROBLEMS as problem:
-        sample["error"] = str(problem)[:500]
+        sample["error"] = str(problem)[:500] + target.last_words()
     return sample
 
 
@@ -167,7 +168,10 @@ def profile(args, stack, sizes, work, shm):
     """Where the daemon's processor time goes."""
     target = targets.Foldfs(work, args.foldfs, args.mkfs_options.split(), args.mount_options)
     stack.push(target.destroy)
-    found = stages.run(make_payloads(sizes, shm), target, args.foldfs, shm)
+    try:
+        found = stages.run(make_payloads(sizes, shm), target, args.foldfs, shm)
+    except PROBLEMS as problem:
+        raise resources.Failure(f"{problem}{target.last_words()}") from problem
     folder = args.out or os.path.join(TOP, "bench/results/stages")
     stages.save(found, folder)
     print(stages.markdown(found), end="")
@@ -221,7 +225,10 @@ def main():
             print(f"{work.name:24} {work.title} ({work.unit})")
         return 0
     if args.mode == "render":
-        render(args.out or os.path.join(TOP, "bench/results/full"))
+        folder = args.out or os.path.join(TOP, "bench/results/full")
+        render(folder)
+        if args.page:
+            document.update(args.page, os.path.abspath(folder))
         return 0
     stack = resources.Stack()
     resources.on_signals()

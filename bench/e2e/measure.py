@@ -18,7 +18,7 @@ from e2e.resources import Failure
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf("SC_CLK_TCK")
 WORK_MAX_S = 600
-QUIET_S, QUIET_CPU_S, QUIET_MAX_S = 0.3, 0.004, 20.0
+QUIET_S, QUIET_CPU_S, QUIET_MAX_S = 0.15, 0.003, 20.0
 
 
 def process_cpu(pid):

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 import zlib
 
-from e2e import dataset, fiojobs, item, plan, report, resources, stages
+from e2e import dataset, document, fiojobs, item, plan, report, resources, stages
 from e2e.summary import Summary, daemon
 
 
@@ -119,6 +119,23 @@ class Figures(unittest.TestCase):
         self.assertEqual(stages.stage_of(["memcpy", "fold_segment_append", "fold_appender_put"], {}), "append")
         self.assertEqual(stages.stage_of(["..@5.loop", "x"], {"..@5.loop": "fold_compare_avx2"}), "verify")
         self.assertEqual(stages.stage_of(["nothing"], {}), "other")
+
+
+class Page(unittest.TestCase):
+    """Tables in a page."""
+
+    def test_splice(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page, table = os.path.join(folder, "p.md"), os.path.join(folder, "t.md")
+            with open(page, "w", encoding="utf-8") as stream:
+                stream.write("a\n<!-- table begin -->\nold\n<!-- table end -->\nb\n")
+            with open(table, "w", encoding="utf-8") as stream:
+                stream.write("# Head\n\n## Part\n\\1\n")
+            document.splice(page, "table", document.read(table))
+            with open(page, encoding="utf-8") as stream:
+                self.assertEqual(stream.read(), "a\n<!-- table begin -->\n**Head**\n\n### Part\n\\1\n<!-- table end -->\nb\n")
+            with self.assertRaises(resources.Failure):
+                document.splice(page, "other", "x")
 
 
 class Jobs(unittest.TestCase):

@@ -82,6 +82,13 @@ class Target:
                 resources.stop(self.process)
                 self.process = None
 
+    def last_words(self):
+        """The end of the daemon's log, if it ended by itself."""
+        if self.process is None or self.process.poll() is None:
+            return ""
+        with open(self.log, encoding="utf-8", errors="replace") as stream:
+            return f"; the daemon ended with {self.process.returncode}: {stream.read()[-300:].strip()}"
+
     def mountable(self):
         """False where mount time means nothing."""
         return True
@@ -133,6 +140,13 @@ class Ext4(Target):
     def mount(self):
         if self.image is not None:
             call("mount", "-o", "loop", self.image, self.data)
+
+    def last_words(self):
+        """The end of the daemon's log, if it ended by itself."""
+        if self.process is None or self.process.poll() is None:
+            return ""
+        with open(self.log, encoding="utf-8", errors="replace") as stream:
+            return f"; the daemon ended with {self.process.returncode}: {stream.read()[-300:].strip()}"
 
     def mountable(self):
         return self.image is not None
