@@ -5,7 +5,14 @@
  */
 #include "fs/caller.h"
 
+#include "fs/change.h"
 #include "fs/flush.h"
+#include "fs/session.h"
+#include "meta/base/err.h"
+#include "meta/base/log.h"
+#include "meta/xattr.h"
+
+#include <inttypes.h>
 
 #define FIRST_GROUPS 64
 
@@ -31,18 +38,43 @@ bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid)
     return false;
 }
 
-void fold_caller_drops_sgid(fuse_req_t req, struct fold_inode *inode, bool kill_priv)
+/* Removes the file's capabilities, or remembers that it has none. */
+static void drop_capabilities(struct fold_session *s, struct fold_inode *inode)
 {
-    if (FOLD_LIKELY(!kill_priv))
-        return;
+    static const char name[] = "security.capability";
+    struct fold_change c;
+    size_t len;
+    fold_change_begin(&c, s, &inode, 1);
+    int rc = fold_xattr_load(fold_session_catalog(s), inode->ino, name, NULL, 0, &len);
+    if (rc == -ENODATA) {
+        inode->no_capabilities = true;
+        rc = fold_change_abort(&c, 0);
+    } else if (rc < 0 && rc != -ERANGE) {
+        rc = fold_change_abort(&c, rc);
+    } else {
+        fold_xattr_remove(c.txn, inode->ino, name);
+        fold_change_attr(&c, inode)->ctime = c.now;
+        rc = fold_change_commit(&c);
+    }
+    if (rc < 0)
+        fold_warn("inode %" PRIu64 ": its capabilities could not be dropped: %s", inode->ino,
+                  fold_err_text(rc));
+}
+
+void fold_caller_modifies(fuse_req_t req, struct fold_inode *inode, bool kill_priv)
+{
+    struct fold_session *s = fold_req_session(req);
     fold_lock_take(&inode->lock);
-    bool marked = (inode->attr.mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+    bool marked = kill_priv && (inode->attr.mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+    bool capable = (inode->attr.flags & FOLD_INODE_XATTRS) != 0 && !inode->no_capabilities;
     gid_t gid = inode->attr.gid;
     fold_lock_drop(&inode->lock);
-    if (!marked || fold_caller_keeps_sgid(req, gid))
+    if (FOLD_UNLIKELY(capable))
+        drop_capabilities(s, inode);
+    if (FOLD_LIKELY(!marked) || fold_caller_keeps_sgid(req, gid))
         return;
     fold_lock_take(&inode->lock);
     inode->attr.mode &= ~(uint32_t)S_ISGID;
-    fold_flush_attr_dirty_locked(fold_req_session(req), inode);
+    fold_flush_attr_dirty_locked(s, inode);
     fold_lock_drop(&inode->lock);
 }

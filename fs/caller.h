@@ -15,10 +15,10 @@
 bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid);
 
 /*
- * Call before the caller's write, truncation or the like, if the kernel wants set-id bits dropped
- * (`kill_priv`): drops a set-gid bit without group execution, which only members of the group may
- * keep. The change of content drops the others.
+ * Call before the caller's write, truncation or the like. Drops the file's capabilities, and, if
+ * the kernel wants set-id bits dropped (`kill_priv`), a set-gid bit without group execution, which
+ * only members of the group may keep. The change of content itself drops the other bits.
  */
-void fold_caller_drops_sgid(fuse_req_t req, struct fold_inode *inode, bool kill_priv);
+void fold_caller_modifies(fuse_req_t req, struct fold_inode *inode, bool kill_priv);
 
 #endif

@@ -28,6 +28,7 @@ struct fold_inode {
     uint64_t disk_size;     /* size the catalog may state: no unwritten byte lies below it (regular files) */
     bool attr_dirty;        /* attr differs from the catalog in times or size */
     bool ghost;             /* removed from the catalog; lives until the kernel forgets it */
+    bool no_capabilities;   /* looked for file capabilities: there are none */
     uint32_t opens;         /* open handles */
 
     uint64_t names_version; /* directories: rises with each change of the entries; guarded by `names` */

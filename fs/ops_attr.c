@@ -118,7 +118,7 @@ static int set_size(fuse_req_t req, struct fold_inode *inode, const struct stat 
     if (st->st_size < 0)
         return -EINVAL;
     bool kill_priv = fold_raw_request.kill_priv;
-    fold_caller_drops_sgid(req, inode, kill_priv);
+    fold_caller_modifies(req, inode, kill_priv);
     return fold_data_truncate(fold_req_session(req), inode, (uint64_t)st->st_size, kill_priv);
 }
 

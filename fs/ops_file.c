@@ -61,7 +61,8 @@ static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, 
 }
 
 /* Open handles on `inode` (referenced; the reference moves to the handle on success). */
-static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi, bool kill_priv)
+static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi, bool truncate,
+                       bool kill_priv)
 {
     struct fold_handle *h = calloc(1, sizeof *h);
     if (h == NULL)
@@ -73,7 +74,7 @@ static int open_handle(struct fold_session *s, struct fold_inode *inode, struct 
     }
     struct fold_data *d;
     rc = fold_data_get(inode, &d);
-    if (rc == 0 && (fi->flags & O_TRUNC) != 0)
+    if (rc == 0 && truncate)
         rc = fold_data_truncate(s, inode, 0, kill_priv);
     if (rc != 0) {
         fold_inode_close(s, inode);
@@ -104,9 +105,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct fold_inode *inode;
     int rc = fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0) {
-        bool kill_priv = fold_raw_request.kill_priv;
-        fold_caller_drops_sgid(req, inode, kill_priv && (fi->flags & O_TRUNC) != 0);
-        rc = open_handle(s, inode, fi, kill_priv);
+        bool kill_priv = fold_raw_request.kill_priv, truncate = (fi->flags & O_TRUNC) != 0;
+        if (truncate)
+            fold_caller_modifies(req, inode, kill_priv);
+        rc = open_handle(s, inode, fi, truncate, kill_priv);
         if (rc != 0)
             fold_itable_put(s->inodes, inode);
     }
@@ -123,6 +125,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode;
     int rc = fold_create(req, parent, name, S_IFREG | (mode & 07777), 0, NULL, &inode);
+    bool fresh = rc == 0;
     if (rc == -EEXIST && (fi->flags & O_EXCL) == 0)
         rc = fold_lookup(s, parent, name, &inode);
     if (rc != 0) {
@@ -132,7 +135,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     if (!S_ISREG(inode->type))
         rc = -EEXIST;
     if (rc == 0)
-        rc = open_handle(s, inode, fi, fold_raw_request.kill_priv);
+        rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0, fold_raw_request.kill_priv);
     if (rc != 0) {
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
@@ -229,7 +232,7 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
     if (rc == 0)
         rc = fold_space_admit(s, b->size);
     if (rc == 0) {
-        fold_caller_drops_sgid(req, h->inode, kill_priv);
+        fold_caller_modifies(req, h->inode, kill_priv);
         struct fold_buf *mine = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
         rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, mine, kill_priv,
                                             &dirty)

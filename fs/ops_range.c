@@ -172,7 +172,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
                      .len = (uint64_t)len,
                      .mode = mode,
                      .kill_priv = fuse_req_ctx(req)->uid != 0};
-    fold_caller_drops_sgid(req, t.inode, t.kill_priv);
+    fold_caller_modifies(req, t.inode, t.kill_priv);
     run(&t, fallocate_task);
 }
 
@@ -347,7 +347,7 @@ static void op_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse
                      .from_off = (uint64_t)off_in,
                      .len = FOLD_MIN((uint64_t)len, COPY_MOST),
                      .kill_priv = fuse_req_ctx(req)->uid != 0};
-    fold_caller_drops_sgid(req, t.inode, t.kill_priv);
+    fold_caller_modifies(req, t.inode, t.kill_priv);
     run(&t, copy_task);
 }
 

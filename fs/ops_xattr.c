@@ -12,6 +12,7 @@
 #include "fs/change.h"
 #include "fs/session.h"
 #include "fs/space.h"
+#include "fs/vxattr.h"
 #include "meta/xattr.h"
 
 #include <errno.h>
@@ -21,8 +22,6 @@
 
 /* More than this no program could list. */
 #define LIST_MAX 65536
-
-static const char reserved[] = "user.foldfs.";
 
 /* Which access control list the name means, if any. */
 static bool is_acl(const char *name, enum fold_acl_kind *kind)
@@ -63,7 +62,7 @@ static int check_change(const struct fold_session *s, const char *name)
 {
     if (s->opt.read_only)
         return -EROFS;
-    return has_prefix(name, reserved) ? -EPERM : check_name(name);
+    return has_prefix(name, FOLD_VXATTR_PREFIX) ? -EPERM : check_name(name);
 }
 
 /* Whether the inode has the attribute; the flags spare the look into the catalog. */
@@ -162,6 +161,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
         else
             rc = set_plain(&c, attr, name, value, size, flags);
         attr->ctime = c.now;
+        inode->no_capabilities = false;
         rc = rc < 0 ? fold_change_abort(&c, rc) : fold_change_commit(&c);
     }
     fold_itable_put(s->inodes, inode);
@@ -228,6 +228,10 @@ static int load_flags(struct fold_session *s, fuse_ino_t ino, uint32_t *flags)
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
+    if (has_prefix(name, FOLD_VXATTR_PREFIX)) {
+        fold_vxattr_get(req, ino, name, size);
+        return;
+    }
     struct fold_session *s = fold_req_session(req);
     enum fold_acl_kind kind;
     uint32_t flags = 0, wanted = FOLD_INODE_XATTRS;
@@ -237,7 +241,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     int rc = check_name(name);
     if (rc == 0)
         rc = load_flags(s, ino, &flags);
-    if (rc == 0 && ((flags & wanted) == 0 || has_prefix(name, reserved)))
+    if (rc == 0 && (flags & wanted) == 0)
         rc = -ENODATA;
     FOLD_AUTO(free) char *buf = rc == 0 && cap > 0 ? malloc(cap) : NULL;
     if (rc == 0 && cap > 0 && buf == NULL)
