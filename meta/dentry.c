@@ -81,6 +81,27 @@ static int read_entry(struct fold_rd *r, int64_t last, struct entry *out)
     return 1;
 }
 
+int fold_bucket_each(const void *data, size_t len, fold_bucket_fn fn, void *arg)
+{
+    struct fold_rd r = fold_rd_init(data, len);
+    struct entry e = {0};
+    int64_t last = -1;
+    int rc;
+    while ((rc = read_entry(&r, last, &e)) > 0) {
+        struct fold_dentry d = {.ino = e.ino, .type = e.type};
+        last = e.slot;
+        rc = fn(arg, e.name, e.len, &d);
+        if (rc < 0)
+            return rc;
+    }
+    return rc == 0 && last >= 0 ? 0 : -FOLD_E_BAD_CATALOG;
+}
+
+uint64_t fold_dentry_hash_of(const struct fold_catalog *c, const char *name, size_t len)
+{
+    return name_hash(c, name, len);
+}
+
 /* Finds `name` in a bucket: 1, 0, -1 as above. If absent, *free_slot is the lowest free one and *at where it belongs. */
 static int find_entry(const void *data, size_t data_len, const char *name, size_t len,
                       struct entry *out, uint32_t *free_slot, size_t *at)

@@ -37,6 +37,16 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
 int fold_dentry_iter_next(struct fold_dentry_iter *it, struct fold_dentry *out, const char **name, size_t *len) FOLD_MUST;
 void fold_dentry_iter_close(struct fold_dentry_iter *it);
 
+/*
+ * For checks: calls `fn` for each entry of a stored bucket until the bytes make no sense. 0, or -FOLD_E_BAD_CATALOG; a
+ * negative return stops and is returned. `name` is not terminated. The cookie is left 0.
+ */
+typedef int (*fold_bucket_fn)(void *arg, const char *name, size_t len, const struct fold_dentry *d);
+int fold_bucket_each(const void *data, size_t len, fold_bucket_fn fn, void *arg) FOLD_MUST;
+
+/* The hash under which a name is kept: second number of the bucket's key. */
+uint64_t fold_dentry_hash_of(const struct fold_catalog *c, const char *name, size_t len);
+
 /* Test seam: replaces the hash of names (the top 52 bits count). NULL restores it. */
 typedef uint64_t (*fold_dentry_hash)(const char *name, size_t len);
 void fold_dentry_set_hash(fold_dentry_hash hook);

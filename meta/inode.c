@@ -81,7 +81,7 @@ static uint32_t read_u32(struct fold_rd *r)
     return (uint32_t)v;
 }
 
-static int decode(const void *data, size_t len, fold_ino ino, struct fold_attr *out)
+int fold_inode_decode(const void *data, size_t len, fold_ino ino, struct fold_attr *out)
 {
     struct fold_rd r = fold_rd_init(data, len);
     uint8_t version = fold_rd_u8(&r);
@@ -101,13 +101,18 @@ static int decode(const void *data, size_t len, fold_ino ino, struct fold_attr *
     a.ctime = times & HAS_CTIME ? read_time(&r) : a.mtime;
     a.atime = times & HAS_ATIME ? read_time(&r) : a.mtime;
     if (!fold_rd_done(&r) || version != INODE_VERSION ||
-        (times & ~(HAS_MTIME | HAS_CTIME | HAS_ATIME)) != 0) {
-        fold_error("catalog: inode %llu: %s", (unsigned long long)ino,
-                   fold_err_text(FOLD_E_BAD_CATALOG));
+        (times & ~(HAS_MTIME | HAS_CTIME | HAS_ATIME)) != 0)
         return -FOLD_E_BAD_CATALOG;
-    }
     *out = a;
     return 0;
+}
+
+static int decode(const void *data, size_t len, fold_ino ino, struct fold_attr *out)
+{
+    int rc = fold_inode_decode(data, len, ino, out);
+    if (rc < 0)
+        fold_error("catalog: inode %llu: %s", (unsigned long long)ino, fold_err_text(rc));
+    return rc;
 }
 
 int fold_inode_load(struct fold_catalog *c, fold_ino ino, struct fold_attr *out)

@@ -10,6 +10,9 @@
 
 /* -ENOENT if there is no such inode, -FOLD_E_BAD_CATALOG if the entry is damaged. */
 int fold_inode_load(struct fold_catalog *c, fold_ino ino, struct fold_attr *out) FOLD_MUST;
+
+/* The stored value of inode `ino` taken apart: pure, nothing is logged. -FOLD_E_BAD_CATALOG. */
+int fold_inode_decode(const void *data, size_t len, fold_ino ino, struct fold_attr *out) FOLD_MUST;
 void fold_inode_store(struct fold_txn *t, const struct fold_attr *attr);
 void fold_inode_remove(struct fold_txn *t, fold_ino ino);
 

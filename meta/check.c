@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rounds of a check, and the list of what was found. The list is bounded; a problem is the same as one of an earlier
+ * round if code, object and message are equal.
+ */
+#include "meta/check.h"
+
+#include "meta/base/err.h"
+#include "meta/base/guard.h"
+#include "meta/base/io.h"
+#include "meta/base/log.h"
+#include "meta/checkparts.h"
+#include "meta/repair.h"
+#include "meta/superblock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/file.h>
+
+#define PROBLEMS_MAX 20000u
+#define ROUNDS_MAX   5u
+
+struct fold_check_label fold_label_ino(fold_ino ino)
+{
+    struct fold_check_label l;
+    (void)snprintf(l.text, sizeof l.text, "inode %" PRIu64, ino);
+    return l;
+}
+
+struct fold_check_label fold_label_seg(uint32_t seg)
+{
+    struct fold_check_label l;
+    (void)snprintf(l.text, sizeof l.text, "segment %08" PRIx32, seg);
+    return l;
+}
+
+void fold_check_tell(const struct fold_check *k, const char *step, uint64_t done, uint64_t total)
+{
+    if (k->opt->progress != NULL)
+        k->opt->progress(k->opt->arg, step, done, total);
+}
+
+static struct fold_problem *same_problem(struct fold_check *k, const char *code, const char *object, const char *message)
+{
+    struct fold_check_result *r = k->result;
+    /* In the first round a problem can only be new. */
+    for (size_t i = 0; k->round > 0 && i < r->count; i++) {
+        struct fold_problem *p = &r->problems[i];
+        if (!k->seen[i] && strcmp(p->code, code) == 0 && strcmp(p->object, object) == 0 &&
+            strcmp(p->message, message) == 0) {
+            k->seen[i] = true;
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static struct fold_problem *add_problem(struct fold_check *k)
+{
+    struct fold_check_result *r = k->result;
+    if (r->count >= PROBLEMS_MAX)
+        return NULL;
+    if (r->count == k->seen_cap) {
+        size_t cap = FOLD_MAX(k->seen_cap * 2, (size_t)64);
+        struct fold_problem *grown = realloc(r->problems, cap * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        r->problems = grown;
+        bool *seen = realloc(k->seen, cap * sizeof *seen);
+        if (seen == NULL)
+            return NULL;
+        k->seen = seen;
+        k->seen_cap = cap;
+    }
+    k->seen[r->count] = true;
+    return &r->problems[r->count++];
+}
+
+void fold_check_found(struct fold_check *k, const char *code, enum fold_severity severity, bool repaired,
+                      const char *object, const char *fmt, ...)
+{
+    char *message = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&message, fmt, ap) < 0)
+        message = NULL;
+    va_end(ap);
+    k->mended += repaired;
+    char *name = strdup(object);
+    struct fold_problem *p = NULL;
+    bool known = false;
+    if (message != NULL && name != NULL) {
+        p = same_problem(k, code, name, message);
+        known = p != NULL;
+        if (p == NULL)
+            p = add_problem(k);
+    }
+    if (p == NULL)
+        k->result->dropped++;
+    if (p == NULL || known) {
+        if (p != NULL)
+            p->repaired = repaired;
+        free(message);
+        free(name);
+        return;
+    }
+    *p = (struct fold_problem){code, severity, repaired, name, message};
+}
+
+bool fold_check_commit(struct fold_check *k, struct fold_txn *t)
+{
+    (void)k;
+    fold_lsn lsn;
+    int rc = fold_txn_commit(t, &lsn);
+    if (rc < 0)
+        fold_error("fsck: a repair could not be stored: %s", fold_err_text(rc));
+    return rc == 0;
+}
+
+static bool writes(const struct fold_check *k)
+{
+    return k->opt->repair || k->opt->rebuild_index;
+}
+
+static int check_superblock(struct fold_check *k)
+{
+    static const char *const copies[] = {"volume", "volume.bak"};
+    int rc = fold_superblock_read(k->storefd, false, &k->params);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(copies); i++) {
+        struct fold_volume_params p;
+        void *data = NULL;
+        size_t len = 0;
+        int one = fold_io_slurp(k->storefd, copies[i], 65536, &data, &len);
+        if (one == 0)
+            one = fold_superblock_decode(data, len, &p);
+        free(data);
+        if (one == 0 && memcmp(&p, &k->params, sizeof p) == 0)
+            continue;
+        bool fixed = k->opt->repair && fold_superblock_write(k->storefd, &k->params) == 0;
+        fold_check_found(k, "superblock.copy", FOLD_SEVERITY_ERROR, fixed, copies[i], "%s",
+                         one == 0 ? "the two copies of the superblock differ"
+                                  : "this copy of the superblock is missing or damaged; the other one is good");
+    }
+    return 0;
+}
+
+static int open_volume(struct fold_check *k, const char *path)
+{
+    struct fold_volume_options opt = {
+        .read_only = !writes(k),
+        .store = {.verify = FOLD_VERIFY_ALWAYS},
+    };
+    int rc = fold_volume_open(path, &opt, &k->volume);
+    if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_LOCKED)
+        return rc;
+    fold_check_found(k, "volume.open", FOLD_SEVERITY_ERROR, false, "volume",
+                     "it cannot be opened: %s; catalog and tree were not checked", fold_err_text(rc));
+    return 1;
+}
+
+static int check_inside(struct fold_check *k)
+{
+    int rc = fold_check_forward(k);
+    if (rc == 0)
+        rc = fold_check_index(k);
+    if (rc == 0)
+        rc = fold_check_twins(k);
+    if (rc == 0)
+        rc = fold_check_catalog(k);
+    if (rc == 0)
+        rc = fold_check_dentries(k);
+    if (rc == 0)
+        rc = fold_check_recipes(k);
+    if (rc == 0)
+        rc = fold_check_tree(k);
+    return rc;
+}
+
+static void forget_round(struct fold_check *k)
+{
+    for (size_t i = 0; i < k->seg_count; i++)
+        free(k->segs[i].recs);
+    free(k->segs);
+    free(k->nodes);
+    k->segs = NULL;
+    k->nodes = NULL;
+    k->seg_count = k->seg_cap = k->node_count = k->node_cap = 0;
+    k->lost_found = 0;
+}
+
+/* The lock of the volume is taken by opening it; what is done to files before that needs one, too. */
+static int hold_lock(const struct fold_check *k, int *fd)
+{
+    *fd = fold_io_open(k->storefd, "lock", O_RDONLY, 0);
+    if (*fd == -ENOENT) {
+        *fd = -1;
+        return 0;
+    }
+    if (*fd < 0)
+        return *fd;
+    if (flock(*fd, (writes(k) ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+}
+
+static int before_opening(struct fold_check *k)
+{
+    FOLD_AUTO(close) int lockfd = -1;
+    int rc = hold_lock(k, &lockfd);
+    if (rc == 0)
+        rc = check_superblock(k);
+    if (rc == 0)
+        rc = fold_check_segments(k);
+    bool again = k->opt->repair && k->index_broken;
+    if (rc == 0 && (again || (k->opt->rebuild_index && k->round == 0)))
+        rc = fold_repair_drop_index(k->storefd);
+    k->index_broken = false;
+    return rc;
+}
+
+static int run_round(struct fold_check *k, const char *path)
+{
+    k->mended = 0;
+    k->result->dropped = 0;
+    memset(&k->result->inodes, 0, sizeof *k->result - offsetof(struct fold_check_result, inodes));
+    if (k->seen != NULL)
+        memset(k->seen, 0, k->seen_cap * sizeof *k->seen);
+    int rc = before_opening(k);
+    if (rc == 0)
+        rc = open_volume(k, path);
+    if (rc > 0)
+        return 0;
+    if (rc == 0)
+        rc = check_inside(k);
+    if (rc == 0)
+        rc = fold_check_damage(k);
+    int closed = fold_volume_close(k->volume, rc == 0 && writes(k));
+    k->volume = NULL;
+    return rc < 0 ? rc : closed;
+}
+
+/* What was found once and not in the last round is gone; what the last round found and could not mend is there. */
+static void settle(struct fold_check *k)
+{
+    struct fold_check_result *r = k->result;
+    for (size_t i = 0; i < r->count; i++) {
+        struct fold_problem *p = &r->problems[i];
+        if (k->round > 0 && !k->seen[i])
+            p->repaired = true;
+        if (p->severity == FOLD_SEVERITY_NOTE)
+            continue;
+        r->errors++;
+        r->repaired += p->repaired;
+    }
+    r->errors += r->dropped;
+}
+
+int fold_check_run(const char *path, const struct fold_check_options *opt, struct fold_check_result *out)
+{
+    *out = (struct fold_check_result){0};
+    struct fold_check k = {.opt = opt, .result = out, .segfd = -1};
+    fold_guard_install();
+    k.storefd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (k.storefd < 0)
+        return k.storefd;
+    int rc = 0;
+    for (bool more = true; rc == 0 && more; k.round += more) {
+        rc = run_round(&k, path);
+        more = rc == 0 && k.mended > 0 && k.round + 1 < ROUNDS_MAX;
+        forget_round(&k);
+    }
+    if (rc == 0)
+        settle(&k);
+    free(k.seen);
+    (void)close(k.storefd);
+    return rc;
+}
+
+void fold_check_free(struct fold_check_result *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        free(r->problems[i].object);
+        free(r->problems[i].message);
+    }
+    free(r->problems);
+    *r = (struct fold_check_result){0};
+}
