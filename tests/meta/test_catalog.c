@@ -167,6 +167,34 @@ static void sync_makes_durable(void **state)
     rig_destroy(&r);
 }
 
+/* Little data goes with the journal: the store is not synced, and its records are no commits when replayed. */
+static void small_data_travels_in_the_journal(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_create(&r);
+    r.store.logs = true;
+    int before = r.store.syncs;
+    fold_lsn lsn;
+    struct fold_attr a = {.ino = 7};
+    for (uint64_t i = 1; i <= 5; i++) {
+        struct fold_txn *t = fold_txn_begin(r.c);
+        a.size = i;
+        fold_inode_store(t, &a);
+        lsn = rig_commit(t);
+        assert_int_equal(fold_catalog_sync(r.c, lsn), 0);
+        assert_true(fold_catalog_durable(r.c) >= lsn);
+    }
+    assert_int_equal(r.store.syncs, before);
+    fold_lsn newest = fold_catalog_lsn(r.c);
+    assert_true(newest > lsn);
+    rig_reopen(&r, false);
+    assert_int_equal(fold_catalog_lsn(r.c), newest);
+    assert_int_equal(fold_inode_load(r.c, 7, &a), 0);
+    assert_int_equal(a.size, 5);
+    rig_destroy(&r);
+}
+
 static void a_failed_sync_is_final(void **state)
 {
     (void)state;
@@ -653,6 +681,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_clean_close_leaves_nothing_to_replay),
         cmocka_unit_test(an_aborted_transaction_changes_nothing),
         cmocka_unit_test(sync_makes_durable),
+        cmocka_unit_test(small_data_travels_in_the_journal),
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(lost_data_cuts_the_history),
         cmocka_unit_test(checkpoints_keep_everything),
