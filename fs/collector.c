@@ -180,6 +180,18 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
     return rc;
 }
 
+void fold_collector_hold(struct fold_collector *c)
+{
+    if (c != NULL)
+        fold_lock_take(&c->running);
+}
+
+void fold_collector_release(struct fold_collector *c)
+{
+    if (c != NULL)
+        fold_lock_drop(&c->running);
+}
+
 void fold_collector_released(struct fold_collector *c, uint64_t bytes)
 {
     if (c != NULL)

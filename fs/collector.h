@@ -24,6 +24,13 @@ void fold_collector_destroy(struct fold_collector *c);
 int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
                        struct fold_collect_result *out) FOLD_MUST;
 
+/*
+ * Between the two no collection runs: what is measured stays where it is. Waits for one that is running to end. NULL is
+ * fine. The caller holds no lock.
+ */
+void fold_collector_hold(struct fold_collector *c) FOLD_NO_ANALYSIS;
+void fold_collector_release(struct fold_collector *c) FOLD_NO_ANALYSIS;
+
 /* `bytes` of files were deleted or overwritten. Cheap; any thread. */
 void fold_collector_released(struct fold_collector *c, uint64_t bytes);
 

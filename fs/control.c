@@ -24,7 +24,7 @@
 #include <sys/un.h>
 
 #define CONNECTIONS     8
-#define REQUEST_MAX     (64u << 10)
+#define REQUEST_MAX     (1u << 20)
 #define REQUEST_WAIT_S  10
 #define RESPONSE_WAIT_S 30
 

@@ -11,6 +11,7 @@
 #include "fs/session.h"
 #include "fs/stats.h"
 #include "hashing/dedup.h"
+#include "meta/usage.h"
 
 #include <errno.h>
 
@@ -81,10 +82,44 @@ static int live_gc(void *session, json_t *args, struct fold_control_reply *reply
     return rc;
 }
 
+static void du_progress(void *arg, const char *step, uint64_t done, uint64_t total)
+{
+    json_t *line = json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t)done, "total", (json_int_t)total);
+    if (line != NULL)
+        (void)fold_control_progress(arg, line);
+}
+
+/* {"inodes": [n, ...]} gives {"rows": [{...}, ...], "total": {...}}. */
+static int live_du(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fold_session *s = session;
+    const json_t *inodes = json_object_get(args, "inodes");
+    size_t n = json_array_size(inodes);
+    if (n == 0)
+        return -EINVAL;
+    struct fold_usage_options opt = {.arg = reply, .progress = du_progress, .cancelled = gc_cancelled};
+    FOLD_AUTO(free) fold_ino *from = calloc(n, sizeof *from);
+    FOLD_AUTO(free) struct fold_usage *rows = calloc(n, sizeof *rows);
+    struct fold_usage total;
+    if (from == NULL || rows == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        from[i] = (fold_ino)json_integer_value(json_array_get(inodes, i));
+    fold_collector_hold(s->collector);
+    int rc = fold_flush_all(s);
+    if (rc == 0)
+        rc = fold_usage_measure(s->volume->store, s->volume->catalog, from, n, &opt, rows, &total);
+    fold_collector_release(s->collector);
+    if (rc == 0)
+        fold_control_result(reply, fold_stats_usage_json(rows, n, &total));
+    return rc;
+}
+
 static const struct fold_control_verb verbs[] = {
     {"stats", live_stats},
     {"sync", live_sync},
     {"gc", live_gc},
+    {"du", live_du},
 };
 
 int fold_live_start(struct fold_session *s)

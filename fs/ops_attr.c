@@ -8,13 +8,11 @@
 #include "fs/ops.h"
 
 #include "fs/aclstore.h"
-#include "fs/budget.h"
 #include "fs/caller.h"
 #include "fs/change.h"
 #include "fs/data.h"
 #include "fs/session.h"
 #include "fs/space.h"
-#include "meta/base/io.h"
 
 #include <errno.h>
 
@@ -147,35 +145,29 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
     fold_itable_put(s->inodes, inode);
 }
 
-/* Bytes of the host in our blocks, less what no file data may take. */
-static uint64_t free_blocks(uint64_t host_blocks, uint64_t unit_bytes, uint64_t taken_bytes)
-{
-    uint64_t bytes;
-    if (__builtin_mul_overflow(host_blocks, unit_bytes, &bytes))
-        bytes = UINT64_MAX;
-    return bytes > taken_bytes ? (bytes - taken_bytes) / BLOCK_BYTES : 0;
-}
-
-/* What the host has; whether data takes as much is not known before it is written. */
+/*
+ * Used is what the store occupies and free what can still be written, so the size is their sum: it moves when others
+ * use the host, but used and free never contradict each other.
+ */
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct fold_session *s = fold_req_session(req);
-    struct statvfs host;
+    struct fold_space space;
+    struct fold_counters totals;
     (void)ino;
-    int rc = fold_io_statvfs(s->volume->fd, &host);
+    int rc = fold_space_figures(s, &space);
     if (rc < 0) {
         fold_reply(req, rc);
         return;
     }
-    struct fold_counters totals;
     fold_catalog_counters(fold_session_catalog(s), &totals);
-    uint64_t taken = fold_space_reserve(&host) + fold_budget_used(s->budget);
+    uint64_t left = space.left / BLOCK_BYTES;
     struct statvfs st = {
         .f_bsize = BLOCK_BYTES,
         .f_frsize = BLOCK_BYTES,
-        .f_blocks = free_blocks(host.f_blocks, host.f_frsize, 0),
-        .f_bfree = free_blocks(host.f_bfree, host.f_frsize, taken),
-        .f_bavail = free_blocks(host.f_bavail, host.f_frsize, taken),
+        .f_blocks = space.used / BLOCK_BYTES + left,
+        .f_bfree = left,
+        .f_bavail = left,
         .f_namemax = FOLD_NAME_MAX,
     };
     st.f_ffree = st.f_favail = st.f_bavail * INODES_PER_BLOCK;

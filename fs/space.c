@@ -6,6 +6,7 @@
 
 #include "fs/budget.h"
 #include "fs/session.h"
+#include "meta/base/io.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -26,15 +27,41 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static void look(struct fold_session *s, uint64_t now)
+/* What the host has free for others than root, less the reserve and what is dirty. */
+static int left(struct fold_session *s, uint64_t *bytes)
 {
     struct statvfs host;
-    if (fstatvfs(s->volume->fd, &host) != 0)
-        return;
-    uint64_t usable = (uint64_t)host.f_bavail * host.f_frsize;
+    uint64_t usable;
+    int rc = fold_io_statvfs(s->volume->fd, &host);
+    if (rc < 0)
+        return rc;
+    if (__builtin_mul_overflow((uint64_t)host.f_bavail, (uint64_t)host.f_frsize, &usable) || usable > INT64_MAX)
+        usable = INT64_MAX;
     uint64_t taken = fold_space_reserve(&host) + fold_budget_used(s->budget);
-    atomic_store(&s->space_left, usable > taken ? (int64_t)(usable - taken) : 0);
+    *bytes = usable > taken ? usable - taken : 0;
+    return 0;
+}
+
+static void look(struct fold_session *s, uint64_t now)
+{
+    uint64_t bytes;
+    if (left(s, &bytes) < 0)
+        return;
+    atomic_store(&s->space_left, (int64_t)bytes);
     atomic_store(&s->space_seen_ms, now);
+}
+
+int fold_space_figures(struct fold_session *s, struct fold_space *out)
+{
+    struct fold_store_info info;
+    uint64_t bytes;
+    int rc = left(s, &bytes);
+    if (rc < 0)
+        return rc;
+    fold_store_info(s->volume->store, &info);
+    out->used = info.segment_bytes + info.index_bytes + fold_catalog_bytes(s->volume->catalog);
+    out->left = bytes;
+    return 0;
 }
 
 int fold_space_admit(struct fold_session *s, uint64_t len)

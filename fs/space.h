@@ -18,6 +18,15 @@ struct fold_session;
 /* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most twice a second. */
 int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
 
+/* What df shows, in bytes. */
+struct fold_space {
+    uint64_t used; /* what the store occupies: segments, catalog, journal, index */
+    uint64_t left; /* what may still be written if nothing of it is known or compresses */
+};
+
+/* Asks the host now. -errno. */
+int fold_space_figures(struct fold_session *s, struct fold_space *out) FOLD_MUST;
+
 /* Bytes of the host filesystem that are never given to file data. */
 uint64_t fold_space_reserve(const struct statvfs *host);
 

@@ -5,6 +5,7 @@
 #include "fs/stats.h"
 
 #include "meta/collect.h"
+#include "meta/usage.h"
 #include "meta/volume.h"
 
 void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out)
@@ -134,4 +135,27 @@ json_t *fold_stats_gc_json(const struct fold_collect_result *r)
                      (json_int_t)r->segments_removed, "segments_copied", (json_int_t)r->segments_copied,
                      "copied_bytes", (json_int_t)r->copied_bytes, "freed_bytes", (json_int_t)r->freed_bytes,
                      "garbage_bytes", (json_int_t)r->garbage_bytes, "tables_retired", (json_int_t)r->tables_retired);
+}
+
+static json_t *usage_row(const struct fold_usage *u)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)u->files,
+                     "size_bytes", (json_int_t)u->size, "logical_bytes", (json_int_t)u->logical,
+                     "chunks", (json_int_t)u->chunks, "chunk_bytes", (json_int_t)u->raw,
+                     "stored_bytes", (json_int_t)u->stored, "unique_bytes", (json_int_t)u->unique,
+                     "shared_bytes", (json_int_t)(u->stored - u->unique), "fragments",
+                     (json_int_t)u->fragments);
+}
+
+json_t *fold_stats_usage_json(const struct fold_usage *rows, size_t n,
+                              const struct fold_usage *total)
+{
+    json_t *list = json_array();
+    int bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= json_array_append_new(list, usage_row(&rows[i]));
+    if (bad == 0)
+        return json_pack("{s:o, s:o}", "rows", list, "total", usage_row(total));
+    json_decref(list);
+    return NULL;
 }

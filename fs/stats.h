@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 struct fold_collect_result;
+struct fold_usage;
 struct fold_volume;
 
 /* How the written bytes of this mount went; zero where nothing is mounted. */
@@ -55,6 +56,10 @@ void fold_stats_from_volume(struct fold_volume *v, struct fold_stats *out);
 
 /* What a collection did, as an object; NULL if memory is short. */
 json_t *fold_stats_gc_json(const struct fold_collect_result *r);
+
+/* {"rows": [n objects], "total": object} of what files take; NULL if memory is short. */
+json_t *fold_stats_usage_json(const struct fold_usage *rows, size_t n,
+                              const struct fold_usage *total);
 
 /* A new object with all keys, ratios included; NULL if memory is short. */
 json_t *fold_stats_to_json(const struct fold_stats *s);

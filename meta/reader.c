@@ -285,6 +285,20 @@ int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *o
     return 0;
 }
 
+int fold_reader_sizes(struct fold_reader *r, struct fold_loc loc, uint32_t *raw_len,
+                      uint32_t *record_bytes)
+{
+    struct pinned p;
+    int rc = pin(r, loc, &p);
+    if (rc < 0)
+        return rc;
+    uint8_t width = fold_segset_get(r->set, p.loc.seg)->ident.fp_width;
+    *raw_len = p.rec.raw_len;
+    *record_bytes = fold_rec_bytes(width, p.rec.stored_len);
+    fold_segmap_unpin(r->map, p.map);
+    return 0;
+}
+
 int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry **out,
                       uint32_t *count)
 {

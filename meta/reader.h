@@ -30,6 +30,10 @@ void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t b
 /* The fingerprint in the header of the record at `loc`, payload not looked at. Errors as view. */
 int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *out) FOLD_MUST;
 
+/* Raw length of the chunk and bytes its record occupies, from the header. Errors as view. */
+int fold_reader_sizes(struct fold_reader *r, struct fold_loc loc, uint32_t *raw_len,
+                      uint32_t *record_bytes) FOLD_MUST;
+
 /* The fingerprint list of a sealed segment; the caller frees it. -FOLD_E_BAD_SEGMENT, -EIO, ... */
 int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry **out,
                       uint32_t *count) FOLD_MUST;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of the store, for the files that make it up (store, collect, compact). Everyone else uses
+ * The inside of the store, for the files that make it up (store, collect, compact, usage). Everyone else uses
  * meta/store.h.
  */
 #ifndef FOLD_META_STOREPARTS_H
