@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Selection, and the process-wide table. The table that fold_kernels() returns holds thin wrappers: each adds one to
- * a counter of the calling thread's slot and jumps on. Slots are shared beyond 64 threads, so counts may then run a
- * little short; they never slow a kernel down.
+ * Selection, and the process-wide table. The table that fold_kernels() returns holds thin wrappers:
+ * each adds one to a counter of the calling thread's slot and jumps on. Slots are shared beyond 64
+ * threads, so counts may then run a little short; they never slow a kernel down.
  */
 #include "asm/kernels.h"
 
@@ -73,7 +73,8 @@ static size_t counted_cdc_scan(const uint8_t *data, size_t from, size_t to, int3
     return raw.cdc_scan(data, from, to, form);
 }
 
-static void counted_fingerprint(const void *data, size_t len, const uint8_t *secret, uint64_t out[2])
+static void counted_fingerprint(const void *data, size_t len, const uint8_t *secret,
+                                uint64_t out[2])
 {
     tally(FOLD_KERNEL_FINGERPRINT);
     raw.fingerprint(data, len, secret, out);
@@ -133,8 +134,8 @@ static void fill(void)
     unsigned flags = fold_cpu_flags();
     const char *limit = getenv("FOLDFS_CPU");
     if (limit != NULL && *limit != '\0' && !fold_cpu_limit(&flags, limit))
-        (void)fprintf(stderr,
-                      "foldfs: FOLDFS_CPU=%s ignored: use scalar, sse42, avx2 or avx512\n", limit);
+        (void)fprintf(stderr, "foldfs: FOLDFS_CPU=%s ignored: use scalar, sse42, avx2 or avx512\n",
+                      limit);
     fold_kernels_select(flags, &raw);
     counted = raw;
     counted.cdc_scan = counted_cdc_scan;

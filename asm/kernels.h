@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of hot kernels and how one is chosen. fold_kernels_select is a pure function of CPU flags; the table of
- * the process is filled once, on first use, from the CPU and FOLDFS_CPU=scalar|sse42|avx2|avx512, and counts calls.
- * Every kernel has the same results at every level. Contracts in full stand in the header of each family.
+ * The table of hot kernels and how one is chosen. fold_kernels_select is a pure function of CPU
+ * flags; the table of the process is filled once, on first use, from the CPU and
+ * FOLDFS_CPU=scalar|sse42|avx2|avx512, and counts calls. Every kernel has the same results at every
+ * level. Contracts in full stand in the header of each family.
  */
 #ifndef FOLD_ASM_KERNELS_H
 #define FOLD_ASM_KERNELS_H
@@ -38,7 +39,8 @@ struct fold_kernels {
     /* XXH3-128 of data under a secret of 192 bytes, low half first: asm/xxh3.h. */
     void (*fingerprint)(const void *data, size_t len, const uint8_t *secret, uint64_t out[2]);
 
-    /* CRC-32C (Castagnoli) and CRC-32 (zlib's) of data continuing from `crc` (0 to start), both inverted in and out. */
+    /* CRC-32C (Castagnoli) and CRC-32 (zlib's) of data continuing from `crc` (0 to start), both
+     * inverted in and out. */
     uint32_t (*crc32c)(uint32_t crc, const void *data, size_t len);
     uint32_t (*crc32)(uint32_t crc, const void *data, size_t len);
 
@@ -46,9 +48,9 @@ struct fold_kernels {
     size_t (*zero_run)(const void *data, size_t len);
 
     /*
-     * Length of the run of bytes from the start of data up to (not including) the first block of `block` zero
-     * bytes, blocks counted from the start of data; len if there is none. `block` is a power of two >= 64; a last,
-     * shorter block does not count.
+     * Length of the run of bytes from the start of data up to (not including) the first block of
+     * `block` zero bytes, blocks counted from the start of data; len if there is none. `block` is a
+     * power of two >= 64; a last, shorter block does not count.
      */
     size_t (*data_run)(const void *data, size_t len, size_t block);
 
@@ -58,7 +60,8 @@ struct fold_kernels {
     /* Compares n pairs; bit i of same[i / 64] becomes 1 if pair i is equal: asm/compare.h. */
     void (*compare_batch)(const struct fold_compare_pair *pairs, size_t n, uint64_t *same);
 
-    /* Samples data and estimates compressibility: 0 (looks random) .. 1000 (very compressible): asm/entropy.h. */
+    /* Samples data and estimates compressibility: 0 (looks random) .. 1000 (very compressible):
+     * asm/entropy.h. */
     unsigned (*entropy)(const void *data, size_t len);
 
     /* Cuckoo-filter probe of n keys; bit i of maybe[i / 64] set if perhaps present: asm/probe.h. */
@@ -75,7 +78,8 @@ const struct fold_kernels *fold_kernels(void);
 struct fold_kernel_count {
     const char *name;
     const char *level; /* level of the implementation that the process uses */
-    uint64_t calls;    /* through fold_kernels(), all threads; exact up to 64 threads that call kernels */
+    uint64_t
+        calls; /* through fold_kernels(), all threads; exact up to 64 threads that call kernels */
 };
 
 /* Fills FOLD_KERNELS entries, in the order of enum fold_kernel. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listing and timing. Inputs are small enough to stay in the second-level cache, except the filter, which is as large
- * as one for millions of keys. The best of several rounds counts: other programs only ever make a round slower.
+ * Listing and timing. Inputs are small enough to stay in the second-level cache, except the filter,
+ * which is as large as one for millions of keys. The best of several rounds counts: other programs
+ * only ever make a round slower.
  */
 #include "asm/kernels_list.h"
 
@@ -133,7 +134,8 @@ const char *fold_kernel_unit(enum fold_kernel kernel)
     return benches[kernel].unit;
 }
 
-/* Lines of noise with five entries in each group and nothing elsewhere, as in a filter that is full. */
+/* Lines of noise with five entries in each group and nothing elsewhere, as in a filter that is
+ * full. */
 static void fill_lines(uint8_t *lines, size_t bytes, uint64_t *seed)
 {
     const uint32_t header = 5 | 10 << 5 | 15 << 10 | 20 << 15 | 25 << 20;
@@ -214,7 +216,8 @@ double fold_kernel_rate(const struct fold_kernels *k, enum fold_kernel kernel)
         while (start < end) {
             double done = 0;
             double stop = start;
-            /* A round is long enough for the clock, short enough to fit between two interruptions. */
+            /* A round is long enough for the clock, short enough to fit between two interruptions.
+             */
             while (stop - start < 2e-4) {
                 done += benches[kernel].work(&in);
                 stop = now();
