@@ -174,7 +174,7 @@ int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_
     fold_lock_take(&inode->lock);
     uint64_t old = inode->attr.size;
     fold_lock_drop(&inode->lock);
-    if (size < old) {
+    if (size <= old) { /* at the same size, too: what is allocated beyond it goes */
         rc = fold_slices_punch(&d->dirty, size, UINT64_MAX);
         if (rc == 0 && size < d->hidden_from)
             d->hidden_from = size;
