@@ -9,6 +9,7 @@
 #include "fs/flush.h"
 #include "fs/flusher.h"
 #include "fs/session.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 
 #include <errno.h>
@@ -178,6 +179,7 @@ int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_
         rc = fold_slices_punch(&d->dirty, size, UINT64_MAX);
         if (rc == 0 && size < d->hidden_from)
             d->hidden_from = size;
+        d->hidden_ms = fold_clock_ms();
         d->stored_end = FOLD_MIN(d->stored_end, size);
     }
     if (rc == 0) {

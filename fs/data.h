@@ -36,6 +36,7 @@ struct fold_data {
     struct fold_rwlock map;  /* rank INODE; guards the members below and the inode's recipe pages in the catalog */
     struct fold_slices dirty;    /* newest bytes */
     struct fold_slices flushing; /* bytes being stored; older than dirty, newer than the recipe */
+    uint64_t hidden_ms;          /* monotonic time of the last cut-off */
     uint64_t hidden_from;        /* recipe bytes from here on are cut off but not yet dropped; UINT64_MAX = none */
     struct fold_buf *arena;      /* small writes are copied here */
 

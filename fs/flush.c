@@ -14,6 +14,7 @@
 #include "fs/readpath.h"
 #include "fs/refold.h"
 #include "fs/session.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/log.h"
@@ -26,11 +27,14 @@
 #define WINDOW_BYTES (16u << 20)
 /* Slices of one window: many small scattered writes end it early. */
 #define WINDOW_SLICES 16384u
+/* Most chunks cut short that one run takes up again. */
+#define TAILS_MAX 16u
 
 /* A piece of the file without gaps, as slices [first, first+n) of the window. */
 struct run {
     size_t first, n;
     uint64_t off;        /* first dirty byte */
+    bool beside_tail;    /* a chunk before it could be continued but was not */
     uint64_t start, end; /* what is cut: from the start of a continued chunk (before `off`) to what was decided */
 };
 
@@ -65,9 +69,19 @@ static void *grow(void *array, size_t *cap, size_t need, size_t size)
     return grown;
 }
 
-/* Bytes of the chunk that ends at `off` because data ended there, as a slice; len 0 if there is none. */
-static int continued_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t off, struct window *w,
-                           struct fold_slice *out)
+static int add_slice(struct window *w, const struct fold_slice *s)
+{
+    struct fold_slice *slices = grow(w->slices, &w->cap, w->count + 1, sizeof *slices);
+    if (slices == NULL)
+        return -ENOMEM;
+    w->slices = slices;
+    w->slices[w->count++] = *s;
+    return 0;
+}
+
+/* The chunk that ends at `off` only because data ended there; len 0 if there is none that may be continued. */
+static int open_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t off, const struct window *w,
+                      struct fold_extent *out)
 {
     out->len = 0;
     if (off == 0 || off > inode->data->hidden_from)
@@ -86,37 +100,55 @@ static int continued_chunk(struct fold_session *s, struct fold_inode *inode, uin
     /* Newer bytes of the same window must not be covered by the old ones. */
     if (w->count > 0 && w->slices[w->count - 1].off + w->slices[w->count - 1].len > e.off)
         return 0;
+    *out = e;
+    return 0;
+}
+
+/* Adds the bytes of a stored extent to the window, as one more slice. */
+static int add_stored(struct fold_session *s, struct window *w, const struct fold_extent *e)
+{
     struct fold_buf **heads = grow(w->heads, &w->head_cap, w->head_count + 1, sizeof *heads);
     if (heads == NULL)
         return -ENOMEM;
     w->heads = heads;
-    struct fold_buf *buf = fold_buf_arena(s->budget, e.len);
+    struct fold_buf *buf = fold_buf_arena(s->budget, e->len);
     if (buf == NULL)
         return -ENOMEM;
     w->heads[w->head_count++] = buf;
     struct fold_read r = {0};
-    rc = fold_read_extent(s, &e, &r);
+    int rc = fold_read_extent(s, e, &r);
     if (rc == 0)
         rc = fold_read_copy(&r, buf->mem);
     fold_read_fini(s, &r);
-    if (rc == 0)
-        *out = (struct fold_slice){.off = e.off, .data = buf->mem, .buf = buf, .len = e.len};
-    else
-        fold_warn("inode %llu: a chunk cannot be continued: %s", (unsigned long long)inode->ino, fold_err_text(rc));
-    return 0; /* without the old bytes the new ones are simply cut on their own */
+    struct fold_slice slice = {.off = e->off, .data = buf->mem, .buf = buf, .len = e->len};
+    return rc == 0 ? add_slice(w, &slice) : rc;
 }
 
-static int add_slice(struct window *w, const struct fold_slice *s)
+/*
+ * Which stored chunks before `off` a run of `len` bytes continues: only as long as what is cut again is not longer than what
+ * comes with it, so that many small appends cost a logarithm of rewriting, not a square. *rest: one was left.
+ */
+static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
+                         const struct window *w, struct fold_extent *tails, unsigned *count, bool *rest)
 {
-    struct fold_slice *slices = grow(w->slices, &w->cap, w->count + 1, sizeof *slices);
-    if (slices == NULL)
-        return -ENOMEM;
-    w->slices = slices;
-    w->slices[w->count++] = *s;
+    *count = 0;
+    *rest = false;
+    while (*count < TAILS_MAX) {
+        int rc = open_chunk(s, inode, off, w, &tails[*count]);
+        if (rc != 0 || tails[*count].len == 0)
+            return rc;
+        if (tails[*count].len > len) {
+            *rest = true;
+            return 0;
+        }
+        len += tails[*count].len;
+        off = tails[(*count)++].off;
+    }
     return 0;
 }
 
-static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w, uint64_t off)
+/* Starts a run at `off` with `len` bytes to come. */
+static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w, uint64_t off, uint64_t len)
 {
     struct run *runs = grow(w->runs, &w->run_cap, w->run_count + 1, sizeof *runs);
     if (runs == NULL)
@@ -124,14 +156,37 @@ static int begin_run(struct fold_session *s, struct fold_inode *inode, struct wi
     w->runs = runs;
     struct run *r = &w->runs[w->run_count++];
     *r = (struct run){.first = w->count, .off = off, .start = off};
-    struct fold_slice head;
-    int rc = continued_chunk(s, inode, off, w, &head);
-    if (rc == 0 && head.len > 0) {
-        r->start = head.off;
-        r->n = 1;
-        rc = add_slice(w, &head);
+    struct fold_extent tails[TAILS_MAX];
+    unsigned n;
+    int rc = chunks_before(s, inode, off, len, w, tails, &n, &r->beside_tail);
+    for (unsigned i = n; rc == 0 && i > 0; i--) {
+        rc = add_stored(s, w, &tails[i - 1]);
+        if (rc == 0) {
+            r->start = FOLD_MIN(r->start, tails[i - 1].off);
+            r->n++;
+            continue;
+        }
+        fold_warn("inode %llu: a chunk cannot be continued: %s", (unsigned long long)inode->ino, fold_err_text(rc));
+        /* Without the old bytes the new ones are cut on their own. */
+        w->count = r->first;
+        r->n = 0;
+        r->start = off;
+        rc = rc == -ENOMEM ? rc : 0;
+        break;
     }
     return rc;
+}
+
+/* Bytes that follow each other from `pos` on, as far as it matters. */
+static uint64_t run_bytes(const struct fold_slices *m, struct fold_slice_pos pos, const struct fold_slice *s,
+                          uint64_t enough)
+{
+    uint64_t sum = s->len, next = s->off + s->len;
+    while (sum < enough && (s = fold_slices_next(m, &pos)) != NULL && s->off == next) {
+        sum += s->len;
+        next += s->len;
+    }
+    return sum;
 }
 
 /*
@@ -149,7 +204,9 @@ static int window_fill(struct fold_session *s, struct fold_inode *inode, struct 
             *more = sl->off == next;
             return 0;
         }
-        int rc = sl->off == next ? 0 : begin_run(s, inode, w, sl->off);
+        int rc = 0;
+        if (sl->off != next)
+            rc = begin_run(s, inode, w, sl->off, run_bytes(&inode->data->flushing, pos, sl, s->cut.max));
         if (rc == 0)
             rc = add_slice(w, sl);
         if (rc != 0)
@@ -209,11 +266,11 @@ static void note_seams(struct fold_session *s, struct fold_inode *inode, const s
     struct fold_data *d = inode->data;
     for (size_t i = 0; i < w->run_count; i++) {
         const struct run *r = &w->runs[i];
-        bool joined = r->start < r->off;
-        if (joined || r->off == d->settled)
+        bool goes_on = r->start < r->off || r->off == d->settled;
+        if (goes_on)
             fold_refold_unnote(inode, r->off);
-        else if (r->off != 0 && r->off < old_end)
-            fold_refold_note(s->refolder, inode, r->off, r->off);
+        if (r->beside_tail || (!goes_on && r->off != 0 && r->off < old_end))
+            fold_refold_note(s->refolder, inode, r->start, r->start);
         if (r->end < size && r->end < old_end)
             fold_refold_note(s->refolder, inode, r->end, r->end);
         if (!ends_open(w, r))
@@ -457,34 +514,63 @@ int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode)
     return fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
 }
 
+/* Cut off within this time, a file is being rewritten. */
+#define REWRITE_MS 1000u
+
 struct flush_all {
     struct fold_session *session;
+    bool spare; /* files that are being rewritten */
     int rc;
 };
 
-static void flush_attr_one(void *arg, struct fold_inode *inode)
+static bool being_rewritten(struct fold_inode *inode)
+{
+    fold_lock_take(&inode->lock);
+    struct fold_data *d = inode->opens > 0 ? inode->data : NULL;
+    fold_lock_drop(&inode->lock);
+    if (d == NULL)
+        return false;
+    fold_rwlock_read(&d->map);
+    bool is = d->hidden_from != UINT64_MAX && fold_clock_ms() - d->hidden_ms < REWRITE_MS;
+    fold_rwlock_drop(&d->map);
+    return is;
+}
+
+static void flush_one(void *arg, struct fold_inode *inode)
 {
     struct flush_all *all = arg;
+    if (all->spare && being_rewritten(inode)) {
+        fold_flusher_note(all->session->flusher, inode, 0);
+        return;
+    }
     int rc = fold_flush_inode(all->session, inode);
     if (rc != 0)
         all->rc = rc;
 }
 
-int fold_flush_all(struct fold_session *s)
+static int flush_many(struct fold_session *s, bool spare)
 {
-    struct flush_all all = {.session = s};
+    struct flush_all all = {.session = s, .spare = spare};
     struct fold_inode **list;
     size_t n = fold_flusher_take(s->flusher, &list);
     for (size_t i = 0; i < n; i++) {
-        int rc = fold_flush_inode(s, list[i]);
-        if (rc != 0)
-            all.rc = rc;
+        flush_one(&all, list[i]);
         fold_itable_put(s->inodes, list[i]);
     }
     free(list);
-    fold_itable_each_dirty(s->inodes, flush_attr_one, &all);
+    fold_itable_each_dirty(s->inodes, flush_one, &all);
     int rc = fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
     return rc != 0 ? rc : all.rc;
+}
+
+int fold_flush_due(struct fold_session *s)
+{
+    return flush_many(s, true);
+}
+
+int fold_flush_all(struct fold_session *s)
+{
+    return flush_many(s, false);
 }
 
 void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode)

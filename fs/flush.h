@@ -33,7 +33,13 @@ void fold_flush_unfreeze(struct fold_inode *inode) FOLD_NO_ANALYSIS;
 int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a, struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
 
-/* Everything of the volume, durable on return (foldfs sync, periodic commit, unmount). */
+/*
+ * The same as fold_flush_all for the periodic commit: files that were cut off a moment ago and are still open are left
+ * for the next time, since whoever rewrites a file should not have its empty middle made durable.
+ */
+int fold_flush_due(struct fold_session *s) FOLD_MUST;
+
+/* Everything of the volume, durable on return (foldfs sync, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;
 
 /* Marks the inode as having dirty attributes (times, size), to be committed in the background. Inode lock held. */

@@ -55,7 +55,7 @@ static void *timer_main(void *arg)
         if (f->stop)
             break;
         fold_lock_drop(&f->lock);
-        int rc = fold_flush_all(f->session);
+        int rc = fold_flush_due(f->session);
         if (rc != 0)
             fold_error("background commit: %s", fold_err_text(rc));
         fold_lock_take(&f->lock);
@@ -82,15 +82,24 @@ int fold_flusher_create(struct fold_session *s, unsigned commit_seconds, struct 
     return 0;
 }
 
-void fold_flusher_destroy(struct fold_flusher *f)
+void fold_flusher_stop(struct fold_flusher *f)
 {
     if (f == NULL)
         return;
     fold_lock_take(&f->lock);
+    bool first = !f->stop;
     f->stop = true;
     pthread_cond_broadcast(&f->wake);
     fold_lock_drop(&f->lock);
-    pthread_join(f->thread, NULL);
+    if (first)
+        pthread_join(f->thread, NULL);
+}
+
+void fold_flusher_destroy(struct fold_flusher *f)
+{
+    if (f == NULL)
+        return;
+    fold_flusher_stop(f);
     for (size_t i = 0; i < f->count; i++)
         fold_itable_put(f->session->inodes, f->list[i]);
     free(f->list);

@@ -119,7 +119,7 @@ void fold_mount_options_init(struct fold_mount_options *opt, bool root)
 
 int fold_size_parse(const char *text, uint64_t *bytes)
 {
-    static const char units[] = "KMGT";
+    static const char *const units[] = {"", "K", "M", "G", "T"};
     const char *p = text;
     uint64_t whole = 0;
     uint64_t fraction = 0; /* in 1/1000 */
@@ -160,7 +160,8 @@ const char *fold_size_exact(uint64_t bytes, char *buf, size_t size)
         bytes >>= 10;
         steps++;
     }
-    snprintf(buf, size, "%llu%.1s", (unsigned long long)bytes, steps != 0 ? &units[steps - 1] : "");
+    const char *unit = units[steps];
+    snprintf(buf, size, "%llu%s", (unsigned long long)bytes, unit);
     return buf;
 }
 

@@ -11,6 +11,7 @@
 #include "fs/pagecache.h"
 #include "fs/readpath.h"
 #include "fs/session.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/log.h"
@@ -38,13 +39,6 @@ struct fold_refolder {
     _Atomic uint64_t bytes;
     pthread_t thread;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static void enlist(struct fold_refolder *r, struct fold_inode *inode)
 {
@@ -100,7 +94,7 @@ void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_
         d->frags = calloc(1, sizeof *d->frags);
     if (d->frags == NULL)
         return; /* the file stays as it is */
-    atomic_store(&d->frags->noted_ms, now_ms());
+    atomic_store(&d->frags->noted_ms, fold_clock_ms());
     add_place(d->frags, lo, hi);
     set_flag(inode, true);
     if (!d->frags->listed) {
@@ -324,7 +318,7 @@ int fold_refold_inode(struct fold_session *s, struct fold_inode *inode)
 /* Takes out the inodes that were quiet long enough (all if `quiet_ms` is 0). */
 static size_t take_due(struct fold_refolder *r, uint64_t quiet_ms, struct fold_inode ***list)
 {
-    uint64_t now = now_ms();
+    uint64_t now = fold_clock_ms();
     fold_lock_take(&r->lock);
     struct fold_inode **due = malloc((r->count + 1) * sizeof *due);
     size_t n = 0, kept = 0;
@@ -409,16 +403,25 @@ int fold_refolder_create(struct fold_session *s, struct fold_refolder **out)
     return 0;
 }
 
-void fold_refolder_destroy(struct fold_refolder *r)
+void fold_refolder_stop(struct fold_refolder *r)
 {
     if (r == NULL)
         return;
     atomic_store(&r->stopping, true);
     fold_lock_take(&r->lock);
+    bool first = !r->stop;
     r->stop = true;
     pthread_cond_broadcast(&r->wake);
     fold_lock_drop(&r->lock);
-    pthread_join(r->thread, NULL);
+    if (first)
+        pthread_join(r->thread, NULL);
+}
+
+void fold_refolder_destroy(struct fold_refolder *r)
+{
+    if (r == NULL)
+        return;
+    fold_refolder_stop(r);
     for (size_t i = 0; i < r->count; i++)
         fold_itable_put(r->session->inodes, r->list[i]);
     free(r->list);

@@ -6,6 +6,7 @@
 
 #include "fs/budget.h"
 #include "fs/session.h"
+#include "meta/base/clock.h"
 #include "meta/base/io.h"
 
 #include <errno.h>
@@ -18,13 +19,6 @@ uint64_t fold_space_reserve(const struct statvfs *host)
 {
     uint64_t total = (uint64_t)host->f_blocks * host->f_frsize;
     return FOLD_MIN(RESERVE_MAX, total / 32);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* What the host has free for others than root, less the reserve and what is dirty. */
@@ -66,7 +60,7 @@ int fold_space_figures(struct fold_session *s, struct fold_space *out)
 
 int fold_space_admit(struct fold_session *s, uint64_t len)
 {
-    uint64_t now = now_ms();
+    uint64_t now = fold_clock_ms();
     if (now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) >= LOOK_MS)
         look(s, now);
     if (atomic_fetch_sub(&s->space_left, (int64_t)len) >= (int64_t)len)

@@ -5,6 +5,7 @@
  */
 #include "meta/collect.h"
 
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/io.h"
@@ -49,13 +50,6 @@ static void tell(const struct cycle *c, const char *what, uint64_t done, uint64_
     struct fold_collect_progress p = {what, done, total};
     if (c->opt->progress != NULL)
         c->opt->progress(c->opt->arg, &p);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* Sealed segments from *next on, as many as the bitmaps may cover. */
@@ -120,11 +114,11 @@ static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fol
 static int mark(struct cycle *c)
 {
     tell(c, "mark", 0, 1);
-    uint64_t start = now_ms();
+    uint64_t start = fold_clock_ms();
     atomic_store(&c->store->live, c->live);
     fold_gate_wait(c->gate);
     int rc = fold_recipe_walk(c->catalog, walk_page, c);
-    c->result->walk_ms += now_ms() - start;
+    c->result->walk_ms += fold_clock_ms() - start;
     tell(c, "mark", 1, 1);
     return rc;
 }
