@@ -119,7 +119,7 @@ void fold_mount_options_init(struct fold_mount_options *opt, bool root)
 
 int fold_size_parse(const char *text, uint64_t *bytes)
 {
-    static const char *const units[] = {"", "K", "M", "G", "T"};
+    static const char units[] = "KMGT";
     const char *p = text;
     uint64_t whole = 0;
     uint64_t fraction = 0; /* in 1/1000 */
@@ -154,7 +154,7 @@ int fold_size_parse(const char *text, uint64_t *bytes)
 
 const char *fold_size_exact(uint64_t bytes, char *buf, size_t size)
 {
-    static const char units[] = "KMGT";
+    static const char *const units[] = {"", "K", "M", "G", "T"};
     unsigned steps = 0;
     while (steps < 4 && bytes != 0 && (bytes & 1023) == 0) {
         bytes >>= 10;
