@@ -13,7 +13,10 @@ struct fold_session;
 
 int fold_flusher_create(struct fold_session *s, unsigned commit_seconds, struct fold_flusher **out) FOLD_MUST;
 
-/* Stops the timer thread and drops what is queued (flush everything first). */
+/* Stops the timer thread; the rest goes on working. NULL and twice are fine. */
+void fold_flusher_stop(struct fold_flusher *f);
+
+/* Stops, and drops what is queued (flush everything first). */
 void fold_flusher_destroy(struct fold_flusher *f);
 
 /* The inode has `bytes` of dirty data now: it will be flushed in time. No inode lock may be held. */

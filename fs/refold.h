@@ -13,6 +13,11 @@ struct fold_refolder;
 struct fold_session;
 
 int fold_refolder_create(struct fold_session *s, struct fold_refolder **out) FOLD_MUST;
+
+/* Stops the thread; places are still noted. NULL and twice are fine. */
+void fold_refolder_stop(struct fold_refolder *r);
+
+/* Stops, and forgets what is noted. */
 void fold_refolder_destroy(struct fold_refolder *r);
 
 /* Notes that the chunks around [lo, hi] of the file may not be what its content alone would give. Flush lock held. */

@@ -78,13 +78,14 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_pagecache_create(PAGES_BYTES, v->catalog, &s->pages);
     if (rc == 0 && !s->opt.read_only)
-        rc = fold_flusher_create(s, s->opt.commit_seconds, &s->flusher);
-    if (rc == 0 && !s->opt.read_only)
         rc = fold_orphans_clean(s);
+    /* Each has a thread, and the flusher's may use the other two. */
     if (rc == 0 && !s->opt.read_only)
         rc = fold_refolder_create(s, &s->refolder);
     if (rc == 0 && !s->opt.read_only)
         rc = fold_collector_create(s, &s->collector);
+    if (rc == 0 && !s->opt.read_only)
+        rc = fold_flusher_create(s, s->opt.commit_seconds, &s->flusher);
     return rc;
 }
 
@@ -113,12 +114,14 @@ int fold_session_close(struct fold_session *s)
     int first = 0;
     fold_control_stop(s->control);
     bool writable = s->volume != NULL && !s->opt.read_only;
-    fold_collector_destroy(s->collector);
-    s->collector = NULL;
+    /* Threads end first; what they belong to is in use until the workers have run the last flush. */
+    fold_flusher_stop(s->flusher);
+    fold_refolder_stop(s->refolder);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
-    fold_refolder_destroy(s->refolder);
     fold_workers_destroy(s->workers); /* runs what is queued, flushes included */
+    fold_collector_destroy(s->collector);
+    fold_refolder_destroy(s->refolder);
     fold_flusher_destroy(s->flusher);
     fold_pagecache_destroy(s->pages);
     fold_chunkcache_destroy(s->chunks);
