@@ -50,13 +50,18 @@ void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct st
     fold_reply_fill(&attr, content ? fold_data_mapped(inode) : attr.mapped, st);
 }
 
-/* How long the kernel may keep the attributes. */
+/* How long the kernel may keep the attributes: the block count of unsaved content will change. */
 static double attr_timeout(struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
-    bool content = inode->data != NULL;
+    struct fold_data *d = inode->data;
     fold_lock_drop(&inode->lock);
-    return content && fold_data_dirty(inode) ? 0 : TIMEOUT_SECONDS;
+    if (d == NULL)
+        return TIMEOUT_SECONDS;
+    fold_rwlock_read(&d->map);
+    bool unsaved = d->dirty.bytes > 0 || d->flushing.bytes > 0 || d->hidden_from != UINT64_MAX;
+    fold_rwlock_drop(&d->map);
+    return unsaved ? 0 : TIMEOUT_SECONDS;
 }
 
 int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode,
