@@ -161,12 +161,14 @@ void fold_filter_info(const struct fold_filter *f, struct fold_filter_info *out)
 int fold_filter_save(const struct fold_filter *f, int dirfd, const char *name, uint64_t stamp)
 {
     struct body *b = f->b;
+    int fd = fold_filter_file_create(dirfd, name);
+    if (fd < 0)
+        return fd;
     fold_lock_take(&b->lock);
     struct fold_filter_head head = {.stamp = stamp, .keys = b->keys};
-    int rc = b->regions.homeless != 0 ? -EAGAIN
-                                      : fold_filter_file_write(&b->regions, &head, dirfd, name);
+    int rc = b->regions.homeless != 0 ? -EAGAIN : fold_filter_file_write(fd, &b->regions, &head);
     fold_lock_drop(&b->lock);
-    return rc;
+    return fold_filter_file_finish(fd, dirfd, name, rc);
 }
 
 int fold_filter_load(int dirfd, const char *name, uint64_t stamp, struct fold_filter **out)

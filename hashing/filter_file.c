@@ -95,7 +95,8 @@ static void put_header(uint8_t buf[HEADER_BYTES], const struct fold_regions *s,
     fold_wr_u32(&w, checksum(buf, HEADER_BYTES - 4));
 }
 
-static int write_all(int fd, const struct fold_regions *s, const struct fold_filter_head *head)
+int fold_filter_file_write(int fd, const struct fold_regions *s,
+                           const struct fold_filter_head *head)
 {
     FOLD_AUTO(free) uint8_t *buf = malloc(BLOCK_MAX_BYTES);
     if (buf == NULL)
@@ -110,27 +111,39 @@ static int write_all(int fd, const struct fold_regions *s, const struct fold_fil
         rc = fold_io_pwrite(fd, buf, len, off);
         off += len;
     }
-    return rc < 0 ? rc : fold_io_fdatasync(fd);
+    return rc;
 }
 
-int fold_filter_file_write(const struct fold_regions *s, const struct fold_filter_head *head,
-                           int dirfd, const char *name)
+/* The name under which the file grows. */
+static int temp_name(const char *name, char temp[NAME_MAX + 1])
+{
+    int n = snprintf(temp, NAME_MAX + 1, "%s.new", name);
+    return n < 0 || n > NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+int fold_filter_file_create(int dirfd, const char *name)
 {
     char temp[NAME_MAX + 1];
-    int n = snprintf(temp, sizeof temp, "%s.new", name);
-    if (n < 0 || (size_t)n >= sizeof temp)
-        return -ENAMETOOLONG;
-    FOLD_AUTO(close) int fd = fold_io_open(dirfd, temp, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0)
-        return fd;
-    int rc = write_all(fd, s, head);
+    int rc = temp_name(name, temp);
+    return rc < 0 ? rc : fold_io_open(dirfd, temp, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+}
+
+int fold_filter_file_finish(int fd, int dirfd, const char *name, int rc)
+{
+    char temp[NAME_MAX + 1];
+    if (rc == 0)
+        rc = fold_io_fdatasync(fd);
+    (void)close(fd);
+    int named = temp_name(name, temp);
+    if (named < 0)
+        return named;
     if (rc == 0)
         rc = fold_io_rename(dirfd, temp, name);
-    if (rc < 0) {
-        (void)!fold_io_unlink(dirfd, temp);
-        return rc;
-    }
-    return fold_io_fsync(dirfd);
+    if (rc == 0)
+        return fold_io_fsync(dirfd);
+    int gone = fold_io_unlink(dirfd, temp);
+    (void)gone; /* what matters is why it is not wanted */
+    return rc;
 }
 
 /* Reads one line into `words`. False if it cannot be. */

@@ -13,9 +13,16 @@ struct fold_filter_head {
     uint64_t keys;
 };
 
-/* Writes all regions durably to `name` below `dirfd`. Nobody may change them meanwhile. -errno. */
-int fold_filter_file_write(const struct fold_regions *s, const struct fold_filter_head *head,
-                           int dirfd, const char *name) FOLD_MUST;
+/*
+ * Writing happens in three steps, so that nobody has to wait for the disk: create the file that
+ * will become `name` below `dirfd` (returns a descriptor), write the regions, during which nobody
+ * may change them, and make it durable and put it in place. The last step closes the descriptor;
+ * with rc < 0 it removes the file and returns rc. -errno.
+ */
+int fold_filter_file_create(int dirfd, const char *name) FOLD_MUST;
+int fold_filter_file_write(int fd, const struct fold_regions *s,
+                           const struct fold_filter_head *head) FOLD_MUST;
+int fold_filter_file_finish(int fd, int dirfd, const char *name, int rc) FOLD_MUST;
 
 /*
  * Initialises `s` from a file that was written with head->stamp and fills in head->keys. -ESTALE,
