@@ -7,6 +7,7 @@
 #include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/flush.h"
+#include "fs/scrubber.h"
 #include "fs/refold.h"
 #include "fs/session.h"
 #include "fs/stats.h"
@@ -115,10 +116,37 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     return rc;
 }
 
+static void scrub_progress(void *arg, uint64_t done, uint64_t total)
+{
+    json_t *line = json_pack("{s:I, s:I}", "done", (json_int_t)done, "total", (json_int_t)total);
+    if (line != NULL)
+        (void)fold_control_progress(arg, line);
+}
+
+static int live_scrub(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fold_scrubber_options opt = {
+        .restart = json_is_true(json_object_get(args, "restart")),
+        .arg = reply,
+        .progress = scrub_progress,
+        .cancelled = gc_cancelled,
+    };
+    json_int_t rate = json_integer_value(json_object_get(args, "rate"));
+    if (rate < 0)
+        return -EINVAL;
+    opt.rate = (uint64_t)rate;
+    json_t *report;
+    int rc = fold_scrubber_run(session, &opt, &report);
+    if (report != NULL)
+        fold_control_result(reply, report);
+    return rc;
+}
+
 static const struct fold_control_verb verbs[] = {
     {"stats", live_stats},
     {"sync", live_sync},
     {"gc", live_gc},
+    {"scrub", live_scrub},
     {"du", live_du},
 };
 
