@@ -230,6 +230,32 @@ static void refuses_bad_names(void **state)
     rig_destroy(&r);
 }
 
+static void adding_does_not_replace(void **state)
+{
+    (void)state;
+    fold_dentry_set_hash(few_hashes);
+    struct rig r;
+    struct fold_dentry e;
+    rig_create(&r);
+    struct fold_txn *t = fold_txn_begin(r.c);
+    assert_int_equal(fold_dentry_add(t, 10, "ax", 2, 5, 8), 0);
+    assert_int_equal(fold_dentry_add(t, 10, "ax", 2, 6, 8), -EEXIST);
+    assert_int_equal(fold_dentry_add(t, 10, "ay", 2, 6, 8), 0);
+    rig_commit(t);
+    t = fold_txn_begin(r.c);
+    assert_int_equal(fold_dentry_add(t, 10, "ax", 2, 7, 4), -EEXIST);
+    assert_int_equal(fold_dentry_remove(t, 10, "ay", 2), 0);
+    assert_int_equal(fold_dentry_add(t, 10, "ay", 2, 8, 4), 0);
+    rig_commit(t);
+    assert_int_equal(fold_dentry_load(r.c, 10, "ax", 2, &e), 0);
+    assert_int_equal(e.ino, 5);
+    assert_int_equal(e.type, 8);
+    assert_int_equal(fold_dentry_load(r.c, 10, "ay", 2, &e), 0);
+    assert_int_equal(e.ino, 8);
+    fold_dentry_set_hash(NULL);
+    rig_destroy(&r);
+}
+
 static void damaged_buckets_are_refused(void **state)
 {
     (void)state;
@@ -281,6 +307,7 @@ int main(void)
         cmocka_unit_test(two_names_of_a_bucket_in_one_transaction),
         cmocka_unit_test(a_listing_does_not_see_later_changes),
         cmocka_unit_test(refuses_bad_names),
+        cmocka_unit_test(adding_does_not_replace),
         cmocka_unit_test(damaged_buckets_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
