@@ -4,6 +4,7 @@
  */
 #include "fs/collector.h"
 
+#include "fs/ballast.h"
 #include "fs/edit.h"
 #include "fs/flush.h"
 #include "fs/pagecache.h"
@@ -159,6 +160,7 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
                        struct fold_collect_result *out)
 {
     fold_lock_take(&c->running);
+    fold_ballast_yield(c->session->ballast);
     int rc = opt->full ? fold_flush_all(c->session) : 0;
     if (rc == 0 && opt->full)
         rc = fold_refolder_run(c->session->refolder);
@@ -237,6 +239,7 @@ static void *collector_main(void *arg)
         if (c->stop)
             break;
         fold_lock_drop(&c->lock);
+        fold_ballast_adjust(c->session->ballast);
         fold_lsn lsn = fold_catalog_lsn(c->session->volume->catalog);
         idle = lsn == seen ? idle + LOOK_SECONDS : 0;
         seen = lsn;
@@ -273,7 +276,7 @@ int fold_collector_create(struct fold_session *s, struct fold_collector **out)
     return 0;
 }
 
-void fold_collector_destroy(struct fold_collector *c)
+void fold_collector_stop(struct fold_collector *c)
 {
     if (c == NULL)
         return;
@@ -283,6 +286,12 @@ void fold_collector_destroy(struct fold_collector *c)
     pthread_cond_broadcast(&c->wake);
     fold_lock_drop(&c->lock);
     pthread_join(c->thread, NULL);
+}
+
+void fold_collector_destroy(struct fold_collector *c)
+{
+    if (c == NULL)
+        return;
     pthread_cond_destroy(&c->wake);
     fold_lock_fini(&c->lock);
     fold_lock_fini(&c->running);

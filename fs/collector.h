@@ -14,7 +14,10 @@ struct fold_session;
 /* Starts the background thread. -ENOMEM, -EAGAIN. */
 int fold_collector_create(struct fold_session *s, struct fold_collector **out) FOLD_MUST;
 
-/* Cancels a cycle that is running and joins. NULL is fine. */
+/* Cancels a cycle that is running and ends the thread; the object stays usable for everybody else. NULL is fine. */
+void fold_collector_stop(struct fold_collector *c);
+
+/* After stop. NULL is fine. */
 void fold_collector_destroy(struct fold_collector *c);
 
 /*

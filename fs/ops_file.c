@@ -14,7 +14,6 @@
 #include "fs/handle.h"
 #include "fs/loop.h"
 #include "fs/readpath.h"
-#include "fs/refold.h"
 #include "fs/session.h"
 #include "fs/space.h"
 #include "fs/stamp.h"
@@ -60,43 +59,18 @@ static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, 
         fn(t);
 }
 
-/* Open handles on `inode` (referenced; the reference moves to the handle on success). */
+/* A handle for the request; the reference on the inode moves to it on success. */
 static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi, bool truncate,
                        bool kill_priv)
 {
-    struct fold_handle *h = calloc(1, sizeof *h);
-    if (h == NULL)
-        return -ENOMEM;
-    int rc = fold_inode_open(inode);
-    if (rc != 0) {
-        free(h);
+    struct fold_handle *h;
+    int rc = fold_handle_open(s, inode, fi->flags, truncate, kill_priv, &h);
+    if (rc != 0)
         return rc;
-    }
-    struct fold_data *d;
-    rc = fold_data_get(inode, &d);
-    if (rc == 0 && truncate)
-        rc = fold_data_truncate(s, inode, 0, kill_priv);
-    if (rc != 0) {
-        fold_inode_close(s, inode);
-        free(h);
-        return rc;
-    }
-    fold_refold_resume(s->refolder, inode);
-    h->inode = inode;
-    h->flags = fi->flags;
-    h->direct = s->direct_io_ok && (fi->flags & O_ACCMODE) == O_WRONLY;
-    atomic_init(&h->error_seen, atomic_load(&d->error_seq));
     fi->fh = (uintptr_t)h;
     fi->direct_io = h->direct;
     fi->keep_cache = !h->direct;
     return 0;
-}
-
-static void close_handle(struct fold_session *s, struct fold_handle *h)
-{
-    fold_inode_close(s, h->inode);
-    fold_itable_put(s->inodes, h->inode);
-    free(h);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -117,7 +91,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     if (fuse_reply_open(req, fi) == -ENOENT)
-        close_handle(s, handle_of(fi)); /* the caller was interrupted: no release will come */
+        fold_handle_close(s, handle_of(fi)); /* the caller was interrupted: no release will come */
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -144,13 +118,13 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct fuse_entry_param e;
     rc = fold_reply_entry_fill(s, inode, &e);
     if (rc != 0) {
-        close_handle(s, handle_of(fi));
+        fold_handle_close(s, handle_of(fi));
         fold_reply(req, rc);
         return;
     }
     if (fuse_reply_create(req, &e, fi) == -ENOENT) {
         fold_itable_forget(s->inodes, e.ino, 1);
-        close_handle(s, handle_of(fi));
+        fold_handle_close(s, handle_of(fi));
     }
 }
 
@@ -314,7 +288,7 @@ static void release_task(void *arg)
     /* Errors have no one left to go to but the log, where the flush has put them. */
     if (fold_data_dirty(t->handle->inode) && fold_flush_inode(t->session, t->handle->inode) != 0)
         fold_data_fail(t->handle->inode->data, -EIO);
-    close_handle(t->session, t->handle);
+    fold_handle_close(t->session, t->handle);
     fold_reply(t->req, 0);
     free(t);
 }
@@ -328,7 +302,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         defer(release_task, req, h, 0);
         return;
     }
-    close_handle(s, h);
+    fold_handle_close(s, h);
     fold_reply(req, 0);
 }
 

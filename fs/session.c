@@ -4,6 +4,7 @@
  */
 #include "fs/session.h"
 
+#include "fs/ballast.h"
 #include "fs/budget.h"
 #include "fs/collector.h"
 #include "fs/control.h"
@@ -11,17 +12,21 @@
 #include "fs/flush.h"
 #include "fs/flusher.h"
 #include "fs/live.h"
+#include "fs/handle.h"
 #include "fs/orphan.h"
 #include "fs/pagecache.h"
 #include "fs/refold.h"
+#include "fs/space.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/guard.h"
+#include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 /* Inode objects kept after their last use, and memory for decoded recipe pages. */
 #define INODES_KEPT 16384u
@@ -31,6 +36,16 @@ static unsigned default_workers(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     return (unsigned)FOLD_MAX(4, FOLD_MIN(cpus * 2, 32));
+}
+
+/* What a writer needs to know of the host filesystem; opening must find room on it. */
+static int look_at_host(const char *store, bool read_only, struct statvfs *host)
+{
+    FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, store, O_RDONLY | O_DIRECTORY, 0);
+    int rc = fd < 0 ? fd : fold_io_statvfs(fd, host);
+    if (rc == 0 && !read_only)
+        fold_ballast_rescue(fd);
+    return rc;
 }
 
 static int open_volume(struct fold_session *s, const char *store)
@@ -43,8 +58,13 @@ static int open_volume(struct fold_session *s, const char *store)
     if (rc != 0)
         return -FOLD_E_BAD_SUPERBLOCK;
     const struct fold_mount_options *o = &s->opt;
+    struct statvfs host;
+    rc = look_at_host(store, o->read_only, &host);
+    if (rc != 0)
+        return rc;
     struct fold_volume_options v = {.read_only = o->read_only};
     v.store = (struct fold_store_options){
+        .segment_bytes = fold_space_segment_bytes(&host),
         .fp_width = params.hash == FOLD_HASH_SHA256 ? 32 : 16,
         .codec = o->codec == FOLD_MOUNT_CODEC_VOLUME ? (enum fold_codec)params.codec : (enum fold_codec)o->codec,
         .verify = (enum fold_verify)o->verify,
@@ -52,8 +72,11 @@ static int open_volume(struct fold_session *s, const char *store)
         .locality_cache_bytes = o->index_cache_bytes / 4,
         .read_only = o->read_only,
     };
-    v.catalog =
-        (struct fold_catalog_options){.cache_bytes = o->index_cache_bytes / 2, .read_only = o->read_only};
+    v.catalog = (struct fold_catalog_options){
+        .cache_bytes = o->index_cache_bytes / 2,
+        .journal_bytes = fold_space_reserve(&host) / 2, /* a checkpoint must fit into the reserve */
+        .read_only = o->read_only,
+    };
     return fold_volume_open(store, &v, &s->volume);
 }
 
@@ -63,12 +86,16 @@ static int open_parts(struct fold_session *s)
     unsigned workers = s->opt.workers != 0 ? s->opt.workers : default_workers();
     int rc = fold_gate_create(&s->gate);
     if (rc == 0)
+        rc = fold_handles_create(&s->handles);
+    if (rc == 0)
         rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
     if (rc == 0) {
         fold_itable_set_session(s->inodes, s);
         rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret, s->opt.read_only,
                              &s->dedup);
     }
+    if (rc == 0)
+        rc = s->opt.read_only ? 0 : fold_ballast_open(v->fd, &s->ballast);
     if (rc == 0)
         rc = fold_workers_create(workers, "fold-worker", &s->workers);
     if (rc == 0)
@@ -116,10 +143,12 @@ int fold_session_close(struct fold_session *s)
     bool writable = s->volume != NULL && !s->opt.read_only;
     /* Threads end first; what they belong to is in use until the workers have run the last flush. */
     fold_flusher_stop(s->flusher);
+    fold_collector_stop(s->collector);
     fold_refolder_stop(s->refolder);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
     fold_workers_destroy(s->workers); /* runs what is queued, flushes included */
+    fold_handles_destroy(s, s->handles); /* left behind by a connection that was cut */
     fold_collector_destroy(s->collector);
     fold_refolder_destroy(s->refolder);
     fold_flusher_destroy(s->flusher);
@@ -128,6 +157,7 @@ int fold_session_close(struct fold_session *s)
     if (s->inodes != NULL)
         fold_itable_destroy(s->inodes);
     fold_budget_destroy(s->budget);
+    fold_ballast_close(s->ballast);
     if (s->dedup != NULL)
         fold_dedup_close(s->dedup, writable && first == 0, s->volume->fd);
     if (s->volume != NULL) {

@@ -11,6 +11,7 @@
 #include "meta/volume.h"
 
 struct fuse_session;
+struct fold_ballast;
 struct fold_budget;
 struct fold_chunkcache;
 struct fold_collector;
@@ -18,6 +19,7 @@ struct fold_control;
 struct fold_dedup;
 struct fold_flusher;
 struct fold_gate;
+struct fold_handles;
 struct fold_loop;
 struct fold_pagecache;
 struct fold_refolder;
@@ -27,10 +29,12 @@ struct fold_session {
     struct fold_mount_options opt; /* fixed after open */
     struct fold_volume *volume;
     struct fold_itable *inodes;
+    struct fold_handles *handles; /* open files */
     struct fold_cut cut; /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
     struct fold_gate *gate; /* around everything that holds chunk locations outside of the catalog */
+    struct fold_ballast *ballast; /* NULL on a read-only mount */
     struct fold_budget *budget;
     struct fold_flusher *flusher;
     struct fold_chunkcache *chunks;

@@ -4,6 +4,7 @@
  */
 #include "fs/space.h"
 
+#include "fs/ballast.h"
 #include "fs/budget.h"
 #include "fs/session.h"
 #include "meta/base/clock.h"
@@ -13,12 +14,26 @@
 #include <stdatomic.h>
 
 #define LOOK_MS     500
+/* A sixteenth of the host filesystem, but within these, and never more than a quarter. */
+#define RESERVE_MIN (16ull << 20)
 #define RESERVE_MAX (64ull << 20)
+#define SEGMENT_MIN (8u << 20)
+#define SEGMENT_MAX (64u << 20)
 
 uint64_t fold_space_reserve(const struct statvfs *host)
 {
     uint64_t total = (uint64_t)host->f_blocks * host->f_frsize;
-    return FOLD_MIN(RESERVE_MAX, total / 32);
+    uint64_t reserve = FOLD_MAX(RESERVE_MIN, FOLD_MIN(RESERVE_MAX, total / 16));
+    return FOLD_MIN(reserve, total / 4);
+}
+
+uint32_t fold_space_segment_bytes(const struct statvfs *host)
+{
+    uint64_t total = (uint64_t)host->f_blocks * host->f_frsize;
+    uint32_t bytes = SEGMENT_MAX;
+    while (bytes > SEGMENT_MIN && bytes > total / 64)
+        bytes /= 2;
+    return bytes;
 }
 
 /* What the host has free for others than root, less the reserve and what is dirty. */
@@ -31,7 +46,8 @@ static int left(struct fold_session *s, uint64_t *bytes)
         return rc;
     if (__builtin_mul_overflow((uint64_t)host.f_bavail, (uint64_t)host.f_frsize, &usable) || usable > INT64_MAX)
         usable = INT64_MAX;
-    uint64_t taken = fold_space_reserve(&host) + fold_budget_used(s->budget);
+    uint64_t reserve = fold_space_reserve(&host), held = fold_ballast_held(s->ballast);
+    uint64_t taken = reserve - FOLD_MIN(reserve, held) + fold_budget_used(s->budget);
     *bytes = usable > taken ? usable - taken : 0;
     return 0;
 }

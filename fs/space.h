@@ -30,4 +30,7 @@ int fold_space_figures(struct fold_session *s, struct fold_space *out) FOLD_MUST
 /* Bytes of the host filesystem that are never given to file data. */
 uint64_t fold_space_reserve(const struct statvfs *host);
 
+/* Size of new segments: small on a small host, so that collecting needs little room to copy into. */
+uint32_t fold_space_segment_bytes(const struct statvfs *host);
+
 #endif

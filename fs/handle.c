@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A circular list of open handles under one leaf lock.
+ */
+#include "fs/handle.h"
+
+#include "fs/creation.h"
+#include "fs/data.h"
+#include "fs/refold.h"
+#include "fs/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+struct fold_handles {
+    struct fold_lock lock;
+    struct fold_handle head; /* guarded by lock */
+};
+
+int fold_handles_create(struct fold_handles **out)
+{
+    struct fold_handles *all = calloc(1, sizeof *all);
+    if (all == NULL)
+        return -ENOMEM;
+    fold_lock_init(&all->lock, FOLD_RANK_LEAF, "open handles");
+    all->head.prev = all->head.next = &all->head;
+    *out = all;
+    return 0;
+}
+
+void fold_handles_destroy(struct fold_session *s, struct fold_handles *all)
+{
+    if (all == NULL)
+        return;
+    while (all->head.next != &all->head)
+        fold_handle_close(s, all->head.next);
+    fold_lock_fini(&all->lock);
+    free(all);
+}
+
+static int prepare(struct fold_session *s, struct fold_inode *inode, bool truncate, bool kill_priv,
+                   struct fold_data **data)
+{
+    int rc = fold_data_get(inode, data);
+    if (rc == 0 && truncate)
+        rc = fold_data_truncate(s, inode, 0, kill_priv);
+    if (rc == 0)
+        fold_refold_resume(s->refolder, inode);
+    return rc;
+}
+
+int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate, bool kill_priv,
+                     struct fold_handle **out)
+{
+    struct fold_handle *h = calloc(1, sizeof *h);
+    if (h == NULL)
+        return -ENOMEM;
+    int rc = fold_inode_open(inode);
+    if (rc != 0) {
+        free(h);
+        return rc;
+    }
+    struct fold_data *d;
+    rc = prepare(s, inode, truncate, kill_priv, &d);
+    if (rc != 0) {
+        fold_inode_close(s, inode);
+        free(h);
+        return rc;
+    }
+    h->inode = inode;
+    h->flags = flags;
+    h->direct = s->direct_io_ok && (flags & O_ACCMODE) == O_WRONLY;
+    atomic_init(&h->error_seen, atomic_load(&d->error_seq));
+    struct fold_handles *all = s->handles;
+    fold_lock_take(&all->lock);
+    h->prev = all->head.prev;
+    h->next = &all->head;
+    h->prev->next = h;
+    h->next->prev = h;
+    fold_lock_drop(&all->lock);
+    *out = h;
+    return 0;
+}
+
+void fold_handle_close(struct fold_session *s, struct fold_handle *h)
+{
+    fold_lock_take(&s->handles->lock);
+    h->prev->next = h->next;
+    h->next->prev = h->prev;
+    fold_lock_drop(&s->handles->lock);
+    fold_inode_close(s, h->inode);
+    fold_itable_put(s->inodes, h->inode);
+    free(h);
+}
