@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Inodes in memory. An inode object exists while it is referenced, open, dirty or without a name, and for a while after
- * (a bounded cache). What the kernel has looked up is only counted (16 bytes each), so memory does not grow with the tree.
+ * (a bounded cache). What the kernel has looked up is only counted (at most 24 bytes each, given back as it forgets).
  * The object is the truth about its inode; the catalog may lag behind in size, times and data (see fs/flush.h).
  */
 #ifndef FOLD_FS_ITABLE_H
