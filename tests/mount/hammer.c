@@ -253,6 +253,7 @@ static void run_coherence(const char *dir, uint32_t rounds)
     }
     close(ask[1]);
     wait_all(&pid, 1);
+    free(v.buf);
     close(fd);
 }
 
