@@ -12,6 +12,7 @@
 #include "meta/base/gate.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
+#include "meta/reader.h"
 
 #include <errno.h>
 
@@ -299,9 +300,11 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
         rc = collect_mapped(s, inode, off, off + FOLD_MIN((uint64_t)len, size - off), r);
     fold_rwlock_drop(&d->map);
     /* Chunks may have to come from the disk: not under the lock. */
+    fold_reader_for(inode->ino);
     if (rc == 0)
         rc = resolve(s, r);
-    if (rc != 0)
+    fold_reader_for(0);
+    if (rc != 0 && rc != -FOLD_E_BAD_RECORD && rc != -FOLD_E_LOST_CHUNK) /* those were logged with all that is known */
         fold_error("inode %llu, offset %llu: cannot be read: %s", (unsigned long long)inode->ino,
                    (unsigned long long)off, fold_err_text(rc));
     return rc;

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #define VERIFIED_BITS 20u
@@ -29,6 +30,7 @@ struct fold_reader {
     enum fold_verify verify;
     _Atomic uint64_t damaged;
     _Atomic uint64_t reported[REPORTED];
+    _Atomic uint64_t logged[REPORTED];
     _Atomic uint64_t *verified;
 };
 
@@ -72,19 +74,48 @@ static _Atomic uint64_t *verified_cell(struct fold_reader *r, struct fold_loc lo
     return &r->verified[hash >> (64 - VERIFIED_BITS)];
 }
 
-/* Logs and counts a damaged or missing chunk once; `what` as error code. Returns it. */
+static __thread fold_ino reading;
+
+void fold_reader_for(fold_ino ino)
+{
+    reading = ino;
+}
+
+/* What the table of its segment says about a record whose header cannot be believed. */
+static bool table_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *out)
+{
+    struct fold_seg_entry *entries;
+    uint32_t count, i = 0;
+    if (fold_reader_table(r, loc.seg, &entries, &count) < 0)
+        return false;
+    while (i < count && entries[i].off != loc.off)
+        i++;
+    if (i < count)
+        *out = (struct fold_fp){{entries[i].w[0], entries[i].w[1], 0, 0}};
+    free(entries);
+    return i < count;
+}
+
+/* Counts a damaged or missing chunk once, and logs it once for each file; `code` says what. Returns it. */
 static int report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp, int code)
 {
+    char name[40] = "unknown";
+    char file[40] = "";
+    struct fold_fp found;
     uint64_t word = word_of(loc);
-    if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) == word)
+    if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) != word)
+        atomic_fetch_add(&r->damaged, 1);
+    word ^= reading * UINT64_C(0x9e3779b97f4a7c15);
+    if (atomic_exchange(&r->logged[(word >> 4) % REPORTED], word) == word)
         return code;
-    atomic_fetch_add(&r->damaged, 1);
+    if (fp == NULL && table_fp(r, loc, &found))
+        fp = &found;
     if (fp != NULL)
-        fold_error("segment %08x offset %" PRIu32 " fingerprint %016" PRIx64 "%016" PRIx64 ": %s",
-                   loc.seg, loc.off, fp->w[0], fp->w[1], fold_err_text(code));
-    else
-        fold_error("segment %08x offset %" PRIu32 " fingerprint unknown: %s", loc.seg, loc.off,
-                   fold_err_text(code));
+        (void)snprintf(name, sizeof name, "%016" PRIx64 "%016" PRIx64, fp->w[0], fp->w[1]);
+    if (reading != 0)
+        (void)snprintf(file, sizeof file, " in inode %" PRIu64, reading);
+    fold_error("segment %08x offset %" PRIu32 " fingerprint %s%s: %s", loc.seg, loc.off, name, file,
+               fold_err_text(code));
     return code;
 }
 
