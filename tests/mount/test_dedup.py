@@ -76,7 +76,7 @@ class Dedup(MountCase):
         for at in range(0, len(part), 1000):
             with open(self.path("appended"), "ab") as out:
                 out.write(part[at:at + 1000])
-        self.check(130)  # with the garbage of the shorter last chunks before
+        self.check(50)  # with the garbage of the shorter last chunks before
         self.assertEqual(self.read("appended"), part)
 
     def test_pieces_with_fsync(self):

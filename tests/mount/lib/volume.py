@@ -120,8 +120,9 @@ class Volume:
             self.command("umount", self.mnt, timeout=timeout)
             code = self.daemon.wait(timeout=timeout)
         except (subprocess.TimeoutExpired, VolumeError) as error:
+            stacks = self.stacks()
             self.kill9()
-            raise VolumeError("umount failed: %s\n%s" % (error, self.log_tail()))
+            raise VolumeError("umount failed: %s\n%s\n%s" % (error, self.log_tail(), stacks))
         self.daemon = None
         if code != 0:
             raise VolumeError("the daemon ended with %d:\n%s" % (code, self.log_tail()))
@@ -179,6 +180,13 @@ class Volume:
         """Lines of the log that sanitizers or assertions wrote."""
         marks = ("Sanitizer", "runtime error:", "Assertion", "assertion", "rank inversion")
         return [line for line in self.log().splitlines() if any(mark in line for mark in marks)]
+
+    def stacks(self):
+        """What every thread of the daemon is doing, where a debugger is installed."""
+        if not shutil.which("gdb") or not self.daemon:
+            return ""
+        return subprocess.run(["gdb", "-p", str(self.daemon.pid), "-batch", "-ex", "thread apply all bt 14"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace").stdout
 
     def path(self, *parts):
         """A path inside the mount."""
