@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The filter against a model: a multiset of keys in plain memory. What the model holds must never
- * be missed, through insertions, deletions, growth, divisions, many copies, saving and loading.
+ * be missed, through insertions, deletions, growth, divisions, many copies and lack of memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -331,141 +331,6 @@ static void lost_keys_are_never_denied(void **state)
     fold_filter_destroy(f);
 }
 
-static void save_and_load(void **state)
-{
-    (void)state;
-    char path[32];
-    int dir = temp_dir(path);
-    struct fold_filter *f = NULL;
-    assert_int_equal(fold_filter_load(dir, "filter", 5, &f), -ENOENT);
-    f = filter_of(0);
-    insert_range(f, 0, 900000);
-    for (uint64_t i = 0; i < 1000; i++) {
-        struct fold_fp fp = fp_of(i);
-        assert_true(fold_filter_delete(f, &fp));
-    }
-    assert_int_equal(fold_filter_save(f, dir, "filter", 5), 0);
-    struct fold_filter *g = NULL;
-    assert_int_equal(fold_filter_load(dir, "filter", 6, &g), -ESTALE);
-    assert_int_equal(fold_filter_load(dir, "filter", 5, &g), 0);
-    struct fold_filter_info a = info_of(f);
-    struct fold_filter_info b = info_of(g);
-    assert_int_equal(a.keys, b.keys);
-    assert_int_equal(a.slots, b.slots);
-    assert_int_equal(a.doublings, b.doublings);
-    assert_int_equal(count_maybe(g, 1000, 900000), 899000);
-    assert_int_equal(count_maybe(f, 1ull << 40, (1ull << 40) + 500000),
-                     count_maybe(g, 1ull << 40, (1ull << 40) + 500000));
-    /* The loaded one goes on growing. */
-    insert_range(g, 900000, 1500000);
-    assert_int_equal(count_maybe(g, 1000, 1500000), 1499000);
-    assert_int_equal(unlinkat(dir, "filter", 0), 0);
-    assert_int_equal(close(dir), 0);
-    assert_int_equal(rmdir(path), 0);
-    fold_filter_destroy(f);
-    fold_filter_destroy(g);
-}
-
-/* A small filter makes a small file, although it has room for millions. */
-static void small_filter_small_file(void **state)
-{
-    (void)state;
-    char path[32];
-    int dir = temp_dir(path);
-    struct fold_filter *f = NULL;
-    assert_int_equal(fold_filter_create(0, &f), 0);
-    insert_range(f, 0, 1000);
-    assert_int_equal(fold_filter_save(f, dir, "filter", 1), 0);
-    struct stat st;
-    assert_int_equal(fstatat(dir, "filter", &st, 0), 0);
-    assert_true(st.st_size < 16384);
-    assert_int_equal(unlinkat(dir, "filter", 0), 0);
-    assert_int_equal(close(dir), 0);
-    assert_int_equal(rmdir(path), 0);
-    fold_filter_destroy(f);
-}
-
-struct failure {
-    int at;
-    int calls;
-};
-
-static int fail_one(void *arg, enum fold_io_op op, int fd, const char *name)
-{
-    struct failure *f = arg;
-    (void)op;
-    (void)fd;
-    (void)name;
-    return f->calls++ == f->at ? -EIO : 0;
-}
-
-/* Whatever fails while saving, the file is the old one or the new one, and nothing else is left. */
-static void failed_save_changes_nothing(void **state)
-{
-    (void)state;
-    char path[32];
-    int dir = temp_dir(path);
-    struct fold_filter *f = filter_of(0);
-    insert_range(f, 0, 1000);
-    assert_int_equal(fold_filter_save(f, dir, "filter", 1), 0);
-    insert_range(f, 1000, 2000);
-    bool failed = true;
-    for (int at = 0; failed; at++) {
-        struct failure plan = {.at = at};
-        fold_io_set_fault(fail_one, &plan);
-        int rc = fold_filter_save(f, dir, "filter", 2);
-        fold_io_set_fault(NULL, NULL);
-        failed = plan.calls > at;
-        assert_int_equal(rc, failed ? -EIO : 0);
-        struct fold_filter *g = NULL;
-        if (fold_filter_load(dir, "filter", 1, &g) == 0)
-            assert_int_equal(info_of(g).keys, 1000);
-        else
-            assert_int_equal(fold_filter_load(dir, "filter", 2, &g), 0);
-        fold_filter_destroy(g);
-        assert_int_equal(faccessat(dir, "filter.new", F_OK, 0), -1);
-        assert_true(at < 20);
-    }
-    assert_int_equal(unlinkat(dir, "filter", 0), 0);
-    assert_int_equal(close(dir), 0);
-    assert_int_equal(rmdir(path), 0);
-    fold_filter_destroy(f);
-}
-
-/* Any flipped byte and any cut is noticed. */
-static void damaged_file_is_refused(void **state)
-{
-    (void)state;
-    char path[32];
-    int dir = temp_dir(path);
-    struct fold_filter *f = filter_of(0);
-    insert_range(f, 0, 3000);
-    assert_int_equal(fold_filter_save(f, dir, "filter", 9), 0);
-    void *data = NULL;
-    size_t len = 0;
-    assert_int_equal(fold_io_slurp(dir, "filter", 1 << 20, &data, &len), 0);
-    uint8_t *bytes = data;
-    uint64_t rnd = 1;
-    for (int i = 0; i < 400; i++) {
-        rnd = rnd * 6364136223846793005ull + 1442695040888963407ull;
-        size_t at = i < 100 ? (size_t)i : (size_t)((rnd >> 32) * len >> 32);
-        bytes[at] ^= (uint8_t)(1u << (rnd >> 20 & 7));
-        assert_int_equal(fold_io_replace(dir, "filter", bytes, len, 0600), 0);
-        bytes[at] ^= (uint8_t)(1u << (rnd >> 20 & 7));
-        struct fold_filter *g = NULL;
-        assert_int_equal(fold_filter_load(dir, "filter", 9, &g), -EBADMSG);
-        assert_null(g);
-        size_t cut = (size_t)((rnd >> 32) * len >> 32);
-        assert_int_equal(fold_io_replace(dir, "filter", bytes, cut, 0600), 0);
-        assert_int_equal(fold_filter_load(dir, "filter", 9, &g), -EBADMSG);
-    }
-    free(data);
-    assert_int_equal(unlinkat(dir, "filter", 0), 0);
-    assert_int_equal(close(dir), 0);
-    assert_int_equal(rmdir(path), 0);
-    fold_filter_destroy(f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,10 +342,6 @@ int main(void)
         cmocka_unit_test(copies_of_different_ages),
         cmocka_unit_test(blind_until_it_can_grow),
         cmocka_unit_test(lost_keys_are_never_denied),
-        cmocka_unit_test(save_and_load),
-        cmocka_unit_test(small_filter_small_file),
-        cmocka_unit_test(failed_save_changes_nothing),
-        cmocka_unit_test(damaged_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
