@@ -38,7 +38,8 @@ struct fold_ingest_counts {
 
 /*
  * `storefd` is where the filter was saved (not kept). If it was not, or is stale, a thread rebuilds it from the index while
- * everything counts as maybe seen. `read_only`: no filter; only fingerprints and counts may be asked for (`store` may be NULL). -ENOMEM, -errno.
+ * everything counts as maybe seen. `read_only`: no filter; only fingerprints and counts may be asked for (`store` may be
+ * NULL). -ENOMEM, -errno.
  */
 int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind kind, const uint8_t *secret,
                     bool read_only, struct fold_dedup **out) FOLD_MUST;

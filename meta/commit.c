@@ -3,8 +3,9 @@
  * Transactions and the one place where they enter journal and database.
  *
  * Under the commit lock: number the commit, name the data it needs, append the batch to the journal (page cache), apply it to
- * the database's memory. The totals travel as a note of the journal record and enter the database with each flush. If the append fails nothing has changed. If the database refuses what the journal has already, the record
- * is taken back; unless it was for lack of space, the catalog accepts nothing any more, because its memory is in doubt.
+ * the database's memory. The totals travel as a note of the journal record and enter the database with each flush.
+ * If the append fails nothing has changed. If the database refuses what the journal has already, the record is taken
+ * back; unless it was for lack of space, the catalog accepts nothing any more, because its memory is in doubt.
  */
 #include "meta/commit.h"
 

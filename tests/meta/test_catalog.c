@@ -1,80 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commits, replay, checkpoints. Every commit i writes one of 16 slots (inodes 100..115) and inode 99; so the content of the
- * catalog tells which prefix of the commits it is, and whether it is exactly one.
+ * Commits, replay, checkpoints, and the death of process or power at each of their steps.
  */
-#include "tests/meta/catalog_rig.h"
+#include "tests/meta/catalog_steps.h"
 
 #include <dirent.h>
 #include <sys/wait.h>
-
-#define SLOTS 16
-#define MARK  99
-
-static int commit_next(struct fold_catalog *c, fold_lsn *lsn)
-{
-    fold_lsn i = fold_catalog_lsn(c) + 1;
-    struct fold_txn *t = fold_txn_begin(c);
-    struct fold_attr a = {.ino = 100 + i % SLOTS, .mode = S_IFREG | 0644, .size = i, .parent = i * 3};
-    fold_inode_store(t, &a);
-    a.ino = MARK;
-    fold_inode_store(t, &a);
-    if (i % 5 == 0)
-        fold_orphan_add(t, i);
-    fold_txn_count(t, 1, 0, 0, (int64_t)i);
-    return fold_txn_commit(t, lsn);
-}
-
-static void commit_many(struct fold_catalog *c, int n)
-{
-    fold_lsn lsn;
-    while (n-- > 0)
-        assert_int_equal(commit_next(c, &lsn), 0);
-}
-
-struct orphans {
-    uint64_t n, last;
-};
-
-static int see_orphan(void *arg, fold_ino ino)
-{
-    struct orphans *o = arg;
-    o->n++;
-    o->last = ino;
-    return 0;
-}
-
-/* The prefix the catalog holds; fails the test if it holds none exactly. */
-static fold_lsn prefix(struct fold_catalog *c)
-{
-    struct fold_attr a;
-    fold_lsn p = 0;
-    int rc = fold_inode_load(c, MARK, &a);
-    if (rc == 0)
-        p = a.size;
-    else
-        assert_int_equal(rc, -ENOENT);
-    for (fold_lsn s = 0; s < SLOTS; s++) {
-        fold_lsn want = p < s ? 0 : p - (p - s) % SLOTS;
-        rc = fold_inode_load(c, 100 + s, &a);
-        if (want == 0) {
-            assert_int_equal(rc, -ENOENT);
-        } else {
-            assert_int_equal(rc, 0);
-            assert_int_equal(a.size, want);
-            assert_int_equal(a.parent, want * 3);
-        }
-    }
-    struct orphans o = {0, 0};
-    assert_int_equal(fold_orphan_each(c, see_orphan, &o), 0);
-    assert_int_equal(o.n, p / 5);
-    assert_int_equal(fold_catalog_lsn(c), p);
-    struct fold_counters sum;
-    fold_catalog_counters(c, &sum);
-    assert_int_equal(sum.files, p);
-    assert_int_equal(sum.logical_bytes, p * (p + 1) / 2);
-    return p;
-}
 
 static void a_new_catalog_has_a_root(void **state)
 {
@@ -333,93 +264,6 @@ static void many_threads_share_syncs(void **state)
         assert_int_equal(a.size, 200);
     }
     rig_destroy(&r);
-}
-
-struct countdown {
-    int left;
-    int rc;
-};
-
-static int io_countdown(void *arg, enum fold_io_op op, int fd, const char *name)
-{
-    struct countdown *d = arg;
-    (void)op;
-    (void)fd;
-    (void)name;
-    return --d->left == 0 ? d->rc : 0;
-}
-
-static int kv_countdown(void *arg, enum fold_kv_op op)
-{
-    struct countdown *d = arg;
-    (void)op;
-    return --d->left == 0 ? d->rc : 0;
-}
-
-/* What a filesystem does: commits, syncs, checkpoints, ignoring refusals. Returns the commits acknowledged. */
-static fold_lsn scenario(struct rig *r)
-{
-    fold_lsn lsn, done = 0;
-    for (int i = 0; i < 12; i++) {
-        if (commit_next(r->c, &lsn) == 0)
-            done = lsn;
-        if (i % 4 == 1 && fold_catalog_sync(r->c, done) == 0)
-            assert_true(fold_catalog_durable(r->c) >= done);
-        if (i % 5 == 2 && fold_catalog_checkpoint(r->c) == 0)
-            assert_true(fold_catalog_durable(r->c) >= done);
-    }
-    return done;
-}
-
-static void each_failing_call(int rc, bool kv)
-{
-    bool hit = true;
-    for (int nth = 1; hit; nth++) {
-        struct rig r;
-        rig_create(&r);
-        struct countdown d = {nth, rc};
-        if (kv)
-            fold_kv_set_fault(kv_countdown, &d);
-        else
-            fold_io_set_fault(io_countdown, &d);
-        fold_lsn done = scenario(&r);
-        int closed = rig_close(&r, nth % 2 == 0);
-        hit = d.left <= 0;
-        int rc_open = 0;
-        if (!hit) {
-            assert_int_equal(closed, 0);
-            assert_int_equal(done, 12);
-            rc_open = rig_try_open(&r, (struct fold_catalog_options){0});
-            hit = d.left <= 0;
-        }
-        fold_io_set_fault(NULL, NULL);
-        fold_kv_set_fault(NULL, NULL);
-        if (r.c == NULL) {
-            if (!hit)
-                assert_int_equal(rc_open, 0);
-            rig_open(&r);
-        }
-        /* Acknowledged commits are there; a refused one is not. */
-        assert_int_equal(prefix(r.c), done);
-        commit_many(r.c, 1);
-        rig_reopen(&r, false);
-        assert_int_equal(prefix(r.c), done + 1);
-        rig_destroy(&r);
-        assert_true(nth < 500);
-    }
-}
-
-static void failing_host_calls_lose_nothing(void **state)
-{
-    (void)state;
-    each_failing_call(-ENOSPC, false);
-    each_failing_call(-EIO, false);
-}
-
-static void failing_database_calls_lose_nothing(void **state)
-{
-    (void)state;
-    each_failing_call(-FOLD_E_CATALOG_IO, true);
 }
 
 struct death {
@@ -687,8 +531,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(checkpoints_keep_everything),
         cmocka_unit_test(the_journal_stays_small),
         cmocka_unit_test(many_threads_share_syncs),
-        cmocka_unit_test(failing_host_calls_lose_nothing),
-        cmocka_unit_test(failing_database_calls_lose_nothing),
         cmocka_unit_test(dying_at_any_step_loses_nothing),
         cmocka_unit_test(a_power_cut_keeps_what_is_durable),
         cmocka_unit_test(reading_only_changes_nothing),

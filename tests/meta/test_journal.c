@@ -54,7 +54,8 @@ static int see(void *arg, const struct fold_journal_record *rec)
     fill(want, payload_len(rec->lsn), rec->lsn);
     if (rec->len != payload_len(rec->lsn) || memcmp(rec->data, want, rec->len) != 0 ||
         rec->note_len != rec->lsn % 7 ||
-        memcmp(rec->note, "a note", rec->note_len) != 0 || rec->ndeps != rec->lsn % 3 || (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
+        memcmp(rec->note, "a note", rec->note_len) != 0 || rec->ndeps != rec->lsn % 3 ||
+        (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
         s->wrong = true;
     if (s->n++ == 0)
         s->first = rec->lsn;
