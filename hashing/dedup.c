@@ -17,6 +17,7 @@
 
 #define FILTER_NAME "filter"
 #define TWIN_SLOTS  512u
+#define REBUILD_DOUBLINGS 2u
 
 struct counters {
     _Atomic uint64_t bytes_in, zero, duplicate, verified, probes, negatives, false_positives;
@@ -112,7 +113,11 @@ void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd)
     atomic_store(&d->stop, true);
     if (d->rebuilding)
         pthread_join(d->thread, NULL);
-    if (clean && atomic_load(&d->ready)) {
+    struct fold_filter_info info = {0};
+    if (d->filter != NULL)
+        fold_filter_info(d->filter, &info);
+    /* A filter that grew much errs more often: the next mount makes one of the right size. */
+    if (clean && atomic_load(&d->ready) && info.doublings < REBUILD_DOUBLINGS) {
         int rc = fold_filter_save(d->filter, storefd, FILTER_NAME, fold_store_stamp(d->store));
         if (rc != 0)
             fold_warn("the filter was not saved (%s); the next mount rebuilds it", fold_err_text(rc));
