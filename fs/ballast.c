@@ -105,7 +105,7 @@ static void take(struct fold_ballast *b, uint64_t bytes)
 void fold_ballast_adjust(struct fold_ballast *b)
 {
     uint64_t reserve, space;
-    if (figures(b->storefd, &reserve, &space) < 0)
+    if (b == NULL || figures(b->storefd, &reserve, &space) < 0)
         return;
     fold_lock_take(&b->lock);
     bool held = atomic_load(&b->held) > 0;

@@ -6,6 +6,7 @@
  */
 #include "fs/change.h"
 
+#include "fs/ballast.h"
 #include "fs/collector.h"
 #include "fs/session.h"
 #include "meta/inode.h"
@@ -180,6 +181,7 @@ int fold_change_commit(struct fold_change *c) FOLD_NO_ANALYSIS
 {
     if (store(c)) {
         fold_lsn lsn;
+        fold_ballast_yield(c->s->ballast);
         fold_txn_count(c->txn, c->files, c->directories, c->others, c->logical_bytes);
         int rc = fold_txn_commit(c->txn, &lsn);
         if (rc < 0) {

@@ -5,6 +5,7 @@
  */
 #include "fs/edit.h"
 
+#include "fs/ballast.h"
 #include "fs/collector.h"
 #include "fs/pagecache.h"
 #include "fs/session.h"
@@ -185,6 +186,7 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
         fold_inode_store(c->txn, &attr);
         fold_txn_count(c->txn, 0, 0, 0, c->mapped);
         fold_lsn lsn;
+        fold_ballast_yield(c->session->ballast);
         c->rc = fold_txn_commit(c->txn, &lsn);
         committed = c->rc == 0;
         if (committed) {

@@ -55,6 +55,7 @@ static int left(struct fold_session *s, uint64_t *bytes)
 static void look(struct fold_session *s, uint64_t now)
 {
     uint64_t bytes;
+    fold_ballast_adjust(s->ballast);
     if (left(s, &bytes) < 0)
         return;
     atomic_store(&s->space_left, (int64_t)bytes);

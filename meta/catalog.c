@@ -285,6 +285,11 @@ void fold_catalog_counters(const struct fold_catalog *c, struct fold_counters *o
     out->logical_bytes = atomic_load(&c->logical_bytes);
 }
 
+uint64_t fold_catalog_pending(const struct fold_catalog *c)
+{
+    return atomic_load(&c->pending);
+}
+
 uint64_t fold_catalog_bytes(const struct fold_catalog *c)
 {
     return fold_kv_live_bytes(c->kv) + fold_journal_bytes(c->journal);

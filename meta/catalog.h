@@ -75,6 +75,9 @@ fold_ino fold_catalog_new_ino(struct fold_catalog *c);
 
 void fold_catalog_counters(const struct fold_catalog *c, struct fold_counters *out);
 
+/* Bytes of journal that the next checkpoint moves into the database. */
+uint64_t fold_catalog_pending(const struct fold_catalog *c);
+
 /* Bytes the catalog and its journal occupy on the host. */
 uint64_t fold_catalog_bytes(const struct fold_catalog *c);
 

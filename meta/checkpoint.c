@@ -239,7 +239,11 @@ int fold_catalog_shrink(struct fold_catalog *c)
             rc = fold_catalog_checkpoint(c);
     }
     fold_journal_lean(c->journal, false);
+    /* Compacting writes everything once more before it frees anything. */
+    uint64_t space;
     if (rc == 0)
+        rc = fold_io_space(c->dirfd, &space);
+    if (rc == 0 && space > 2 * fold_kv_live_bytes(c->kv) + FLUSH_SLACK_BYTES)
         fold_kv_compact(c->kv, NULL, 0, NULL, 0);
     return rc;
 }

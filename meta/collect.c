@@ -23,6 +23,8 @@
 /* Percent of a segment that must be dead for it to be copied: in the background, and in a full collection. */
 #define DEAD_PERCENT      50u
 #define DEAD_PERCENT_FULL 5u
+/* What copying leaves to the checkpoint and to tables, besides what the journal holds. */
+#define ROOM_KEPT (6u << 20)
 
 struct cycle {
     struct fold_store *store;
@@ -36,6 +38,7 @@ struct cycle {
     uint32_t *tables; /* segments with forwarding tables before the cycle */
     bool *named;      /* parallel: a recipe still needs the table */
     size_t table_count;
+    bool short_of_room; /* not everything worth it could be condemned */
 };
 
 static int step(const struct cycle *c, unsigned n)
@@ -160,6 +163,41 @@ static void set_condemned(struct cycle *c, uint32_t seg, bool condemned)
     atomic_store(&fold_segset_get(c->store->set, seg)->condemned, condemned);
 }
 
+static int by_live(const void *a, const void *b)
+{
+    const struct fold_condemned *x = a, *y = b;
+    return (x->live_bytes > y->live_bytes) - (x->live_bytes < y->live_bytes);
+}
+
+/* Pardons what there is no room to copy: those go first that free most for least. */
+static int fit(struct cycle *c)
+{
+    uint64_t room, copied = 0;
+    int rc = fold_io_space(c->store->dirfd, &room);
+    if (rc < 0)
+        return rc;
+    uint64_t kept = ROOM_KEPT + fold_catalog_pending(c->catalog);
+    kept += (uint64_t)fold_segment_ahead(c->store->opt.segment_bytes) * c->store->opt.appenders;
+    room -= FOLD_MIN(room, kept);
+    qsort(c->list, c->count, sizeof *c->list, by_live);
+    size_t n = 0;
+    for (; n < c->count; n++) {
+        /* What is live may grow until the bits are read again, and framing is written anew. */
+        copied += c->list[n].live_bytes + c->list[n].live_bytes / 16;
+        if (c->list[n].live_bytes > 0 && copied > room)
+            break;
+    }
+    c->short_of_room = n < c->count;
+    while (c->count > n) {
+        struct fold_condemned *s = &c->list[--c->count];
+        set_condemned(c, s->seg, false);
+        c->result->garbage_bytes += s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
+        free(s->entries);
+        s->entries = NULL;
+    }
+    return 0;
+}
+
 /* Keeps the candidates that are to go; what lookups hit just before they were condemned counts as live. */
 static int condemn(struct cycle *c)
 {
@@ -184,8 +222,8 @@ static int condemn(struct cycle *c)
         }
     }
     c->count = kept;
+    int rc = fit(c);
     fold_gate_wait(c->gate);
-    int rc = 0;
     for (size_t i = 0; rc == 0 && i < c->count; i++)
         rc = weigh(c, &c->list[i]);
     return rc;
@@ -305,8 +343,9 @@ static int remove_condemned(struct cycle *c)
     return rc;
 }
 
-static int run_pass(struct cycle *c, uint32_t *next, uint32_t last)
+static int run_pass(struct cycle *c, uint32_t *next, uint32_t last, bool *more)
 {
+    uint64_t removed = c->result->segments_removed;
     int rc = fold_forward_list(c->store->forward, &c->tables, &c->table_count);
     if (rc == 0) {
         qsort(c->tables, c->table_count, sizeof *c->tables, by_number);
@@ -325,6 +364,7 @@ static int run_pass(struct cycle *c, uint32_t *next, uint32_t last)
         rc = remove_condemned(c);
     if (rc == 0)
         rc = retire_tables(c);
+    *more = *more || (c->short_of_room && c->result->segments_removed > removed);
     fini(c);
     return rc;
 }
@@ -338,10 +378,14 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
     if (opt->full)
         fold_appender_roll(store->appender);
     int rc = fold_sealer_flush(store->sealer);
-    uint32_t next = 1, last = fold_segset_last(store->set);
-    while (rc == 0 && next <= last) {
-        struct cycle c = {.store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
-        rc = run_pass(&c, &next, last);
+    /* On a full host what one sweep frees is room for the next. */
+    for (bool more = true; rc == 0 && more;) {
+        uint32_t next = 1, last = fold_segset_last(store->set);
+        out->garbage_bytes = 0;
+        for (more = false; rc == 0 && next <= last;) {
+            struct cycle c = {.store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
+            rc = run_pass(&c, &next, last, &more);
+        }
     }
     if (rc == 0 && opt->full && out->segments_removed > 0)
         fold_index_compact(store->index);

@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
-#define PREALLOC_STEP (8u << 20)
 #define MIN_ENTRIES   256u
 
 struct fold_segment {
@@ -214,7 +213,8 @@ static void preallocate(struct fold_segment *s, uint32_t end)
     if (end <= s->allocated)
         return;
     uint64_t from = FOLD_MAX(s->allocated, s->end);
-    uint64_t to = FOLD_MIN(from + PREALLOC_STEP, (uint64_t)s->info->ident.capacity);
+    uint32_t capacity = s->info->ident.capacity;
+    uint64_t to = FOLD_MIN(from + fold_segment_ahead(capacity), (uint64_t)capacity);
     int rc = 0;
     if (to > from)
         rc = fold_io_fallocate(s->fd, FALLOC_FL_KEEP_SIZE, from, to - from);

@@ -98,4 +98,10 @@ void fold_segment_push(struct fold_segment *s);
  */
 int fold_segment_seal(struct fold_segment *s) FOLD_MUST;
 
+/* Bytes that an open segment of that capacity sets aside on the host beyond its end. */
+static inline uint32_t fold_segment_ahead(uint32_t capacity)
+{
+    return FOLD_MIN(8u << 20, capacity / 4);
+}
+
 #endif

@@ -177,7 +177,7 @@ class Usage(MountCase):
 class FreeSpace(MountCase):
     def test_figures(self):
         host, st = os.statvfs(self.vol.store), os.statvfs(self.mnt)
-        reserve = min(64 * MIB, host.f_blocks * host.f_frsize // 32)
+        reserve = min(64 * MIB, host.f_blocks * host.f_frsize // 16)
         self.assertLessEqual(st.f_bavail * st.f_frsize, host.f_bavail * host.f_frsize - reserve + 8 * MIB)
         self.assertLessEqual(st.f_bavail, st.f_bfree)
         self.assertLessEqual(st.f_bfree, st.f_blocks)
