@@ -304,7 +304,8 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
     if (rc == 0)
         rc = resolve(s, r);
     fold_reader_for(0);
-    if (rc != 0 && rc != -FOLD_E_BAD_RECORD && rc != -FOLD_E_LOST_CHUNK) /* those were logged with all that is known */
+    /* What is wrong with a chunk was logged where it was found, with all that is known. */
+    if (rc != 0 && rc != -FOLD_E_BAD_RECORD && rc != -FOLD_E_LOST_CHUNK && rc != -EIO)
         fold_error("inode %llu, offset %llu: cannot be read: %s", (unsigned long long)inode->ino,
                    (unsigned long long)off, fold_err_text(rc));
     return rc;
@@ -329,13 +330,35 @@ int fold_read_copy(const struct fold_read *r, void *dst)
     return rc;
 }
 
+/* A stretch of a segment to be read soon. */
+struct stretch {
+    struct fold_loc loc;
+    uint32_t bytes;
+};
+
+#define STRETCHES 128u
+
+/* Adds an extent: neighbours in the segment are asked for together; a stored chunk is not longer than its raw bytes. */
+static size_t add_stretch(struct stretch *list, size_t n, const struct fold_extent *e)
+{
+    struct stretch *last = n > 0 ? &list[n - 1] : NULL;
+    if (last != NULL && last->loc.seg == e->loc.seg && e->loc.off >= last->loc.off &&
+        e->loc.off - last->loc.off <= last->bytes + 65536) {
+        last->bytes = e->loc.off - last->loc.off + e->skip + e->len;
+        return n;
+    }
+    if (n < STRETCHES)
+        list[n++] = (struct stretch){e->loc, e->skip + e->len};
+    return n;
+}
+
 void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len)
 {
     struct fold_data *d = inode->data;
+    struct stretch list[STRETCHES];
+    size_t n = 0;
     fold_rwlock_read(&d->map);
     uint64_t end = FOLD_MIN(off + len, d->hidden_from);
-    struct fold_loc run = {0};
-    uint32_t run_bytes = 0;
     while (off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
         struct fold_cached_page *page;
@@ -343,22 +366,13 @@ void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64
             break;
         for (uint32_t i = fold_page_find(&page->page, off); i < page->page.count; i++) {
             const struct fold_extent *e = &page->page.extents[i];
-            if (e->off >= end || e->kind != FOLD_EXTENT_DATA)
-                continue;
-            /* Neighbours in the segment are asked for together; a stored chunk is not longer than its raw bytes. */
-            if (run.seg == e->loc.seg && e->loc.off >= run.off && e->loc.off - run.off <= run_bytes + 65536) {
-                run_bytes = e->loc.off - run.off + e->skip + e->len;
-                continue;
-            }
-            if (run.seg != 0)
-                fold_store_prefetch(s->volume->store, run, run_bytes);
-            run = e->loc;
-            run_bytes = e->skip + e->len;
+            if (e->off < end && e->kind == FOLD_EXTENT_DATA)
+                n = add_stretch(list, n, e);
         }
         fold_cached_put(&page->cached);
         off = (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES;
     }
-    if (run.seg != 0)
-        fold_store_prefetch(s->volume->store, run, run_bytes);
     fold_rwlock_drop(&d->map);
+    for (size_t i = 0; i < n; i++)
+        fold_store_prefetch(s->volume->store, list[i].loc, list[i].bytes);
 }

@@ -177,7 +177,7 @@ static int pin(struct fold_reader *r, struct fold_loc loc, struct pinned *p)
     if (rc == -ENOENT)
         return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
     if (rc < 0)
-        return rc;
+        return rc == -EIO ? report(r, p->loc, NULL, rc) : rc;
     rc = read_header(r, seg, end, p);
     if (rc < 0)
         fold_segmap_unpin(r->map, p->map);
@@ -363,7 +363,9 @@ void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t b
             const uint8_t *in;
             void *out;
         } at = {.in = map->base + from};
-        (void)madvise(at.out, (size_t)(to - from), MADV_WILLNEED);
+        /* Populating also saves the reader a fault for each page; kernels before 5.14 know only the milder form. */
+        if (madvise(at.out, (size_t)(to - from), MADV_POPULATE_READ) != 0)
+            (void)madvise(at.out, (size_t)(to - from), MADV_WILLNEED);
     }
     fold_segmap_unpin(r->map, map);
 }

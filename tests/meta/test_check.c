@@ -192,7 +192,6 @@ static void leaked(struct fold_txn *t, struct fold_catalog *c)
 {
     struct fold_attr a = {.ino = fold_catalog_new_ino(c), .mode = S_IFREG | 0600, .nlink = 0};
     fold_inode_store(t, &a);
-    fold_txn_count(t, 1, 0, 0, 0);
 }
 
 static void wrong_totals(struct fold_txn *t, struct fold_catalog *c)
