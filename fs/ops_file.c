@@ -13,6 +13,7 @@
 #include "fs/flusher.h"
 #include "fs/handle.h"
 #include "fs/loop.h"
+#include "fs/pagecache.h"
 #include "fs/readpath.h"
 #include "fs/session.h"
 #include "fs/space.h"
@@ -31,7 +32,7 @@
 /* Dirty data up to this size is stored on the loop's thread at close. */
 #define SMALL_FLUSH (128u << 10)
 /* Sequential readers have this much of the segments asked for ahead of them. */
-#define PREFETCH_BYTES (4u << 20)
+#define PREFETCH_BYTES (16u << 20)
 
 static struct fold_handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -108,6 +109,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     }
     if (!S_ISREG(inode->type))
         rc = -EEXIST;
+    if (fresh) {
+        /* What the catalog cannot have the first flush need not ask it for. */
+        struct fold_page empty = {0};
+        fold_pagecache_set(s->pages, inode->ino, 0, &empty);
+    }
     if (rc == 0)
         rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0, fold_raw_request.kill_priv);
     if (rc != 0) {
@@ -144,6 +150,33 @@ static bool prefetch_range(struct fold_handle *h, uint64_t off, uint64_t end, ui
     return true;
 }
 
+struct prefetch {
+    struct fold_session *session;
+    struct fold_inode *inode; /* referenced */
+    uint64_t from, len;
+};
+
+static void prefetch_task(void *arg)
+{
+    struct prefetch *p = arg;
+    fold_read_prefetch(p->session, p->inode, p->from, p->len);
+    fold_itable_put(p->session->inodes, p->inode);
+    free(p);
+}
+
+/* On the pool, since it waits for the disk. Takes the reference. */
+static void prefetch_later(struct fold_session *s, struct fold_inode *inode, uint64_t from, uint64_t len)
+{
+    struct prefetch *p = malloc(sizeof *p);
+    if (p != NULL) {
+        *p = (struct prefetch){s, inode, from, len};
+        if (fold_workers_submit(s->workers, prefetch_task, p) == 0)
+            return;
+        free(p);
+    }
+    fold_itable_put(s->inodes, inode);
+}
+
 static void reply_copied(fuse_req_t req, const struct fold_read *r)
 {
     char *copy = malloc(r->len);
@@ -176,10 +209,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     else
         reply_copied(req, &r);
     fold_read_fini(s, &r);
-    if (prefetch) {
-        fold_read_prefetch(s, inode, from, len);
-        fold_itable_put(s->inodes, inode);
-    }
+    if (prefetch)
+        prefetch_later(s, inode, from, len);
 }
 
 static void sync_write_task(void *arg)

@@ -48,7 +48,7 @@ int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct
 /* Copies the collected bytes out. -EIO if a mapping faults. */
 int fold_read_copy(const struct fold_read *r, void *dst) FOLD_MUST;
 
-/* Asks for the segments behind [off, off+len) to be read soon. Never blocks on chunk data. */
+/* Has the segments behind [off, off+len) read into memory and mapped. May wait for the disk. */
 void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len);
 
 #endif

@@ -116,7 +116,7 @@ int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data,
 /* Where the chunk named by `loc` is now, after healing and collecting. */
 struct fold_loc fold_store_where(struct fold_store *s, struct fold_loc loc);
 
-/* Asks the kernel to bring [loc, loc+bytes) of the segment into memory soon. Never blocks on the disk. */
+/* Brings [loc, loc+bytes) of the segment into memory. May wait for the disk; failing is no harm. */
 void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t bytes);
 
 /* Makes everything put so far durable. Concurrent calls share the work. */
