@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""How foldfs gives space back: does deleting cost the same whatever the size, and does a collection slow writers down?
+
+    python3 bench/e2e/space.py deletes [--largest GB] [--foldfs BIN] [--json FILE]
+    python3 bench/e2e/space.py pacing [--seconds N] [--mib N] [--foldfs BIN] [--json FILE]
+
+`deletes` makes files of 1 MB to 100 GB logical size by copying a file onto its own end again and again, and times unlink,
+truncate and rename over them. `pacing` times fsync after 4 KiB with nothing else going on, and beside one full
+collection after the other of a volume of which half is garbage. Everything runs in a temporary volume.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "mount"))
+MIB = 1 << 20
+GB = 1 << 30
+
+
+def make(path, size):
+    """A file of `size` bytes that stores one mebibyte."""
+    with open(path, "w+b", buffering=0) as out:
+        out.write(os.urandom(min(size, MIB)))
+        out.flush()
+        have = min(size, MIB)
+        while have < size:
+            have += os.copy_file_range(out.fileno(), out.fileno(), min(have, size - have, GB), 0, have)
+
+
+def clone(source, target):
+    """A second file with the same chunks."""
+    with open(source, "rb") as src, open(target, "wb", buffering=0) as dst:
+        size, done = os.fstat(src.fileno()).st_size, 0
+        while done < size:
+            done += os.copy_file_range(src.fileno(), dst.fileno(), min(size - done, GB), done, done)
+
+
+def timed(work, *args):
+    """Milliseconds."""
+    start = time.perf_counter()
+    work(*args)
+    return (time.perf_counter() - start) * 1000
+
+
+def deletes(vol, largest):
+    """One row per size: [bytes, unlink ms, truncate ms, rename ms], medians."""
+    rows = []
+    size = MIB
+    base, other = os.path.join(vol.mnt, "big"), os.path.join(vol.mnt, "other")
+    while size <= largest:
+        make(base, size)
+        took = {"unlink": [], "truncate": [], "rename": []}
+        for _ in range(3 if size >= 10 * GB else 7):
+            for what in took:
+                clone(base, other)
+                vol.command("sync", vol.mnt)
+                if what == "unlink":
+                    took[what].append(timed(os.unlink, other))
+                elif what == "truncate":
+                    took[what].append(timed(os.truncate, other, 0))
+                else:
+                    small = os.path.join(vol.mnt, "small")
+                    with open(small, "wb") as out:
+                        out.write(b"x")
+                    took[what].append(timed(os.rename, small, other))
+        rows.append([size] + [statistics.median(took[w]) for w in ("unlink", "truncate", "rename")])
+        print("%8.3f GB   unlink %6.2f ms   truncate %6.2f ms   rename over %6.2f ms"
+              % (size / GB, *rows[-1][1:]), flush=True)
+        size *= 10 if size * 10 <= largest or size == largest else max(2, largest // size)
+    return {"columns": ["bytes", "unlink_ms", "truncate_ms", "rename_ms"], "rows": rows}
+
+
+def fsyncs(vol, seconds):
+    """Milliseconds of each fsync after 4 KiB at a random place, and what a writer at full speed would call its rate."""
+    took, rng = [], random.Random(1)
+    with open(os.path.join(vol.mnt, "foreground"), "w+b", buffering=0) as out:
+        out.write(os.urandom(16 * MIB))
+        os.fsync(out.fileno())
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            os.pwrite(out.fileno(), rng.randbytes(4096), rng.randrange(4096) * 4096)
+            took.append(timed(os.fsync, out.fileno()))
+    took.sort()
+    return {"count": len(took), "p50_ms": took[len(took) // 2], "p99_ms": took[len(took) * 99 // 100],
+            "max_ms": took[-1]}
+
+
+def half_garbage(vol, mib, tag):
+    """Files of one mebibyte, every second one deleted."""
+    for i in range(mib):
+        with open(os.path.join(vol.mnt, "%s%d" % (tag, i)), "wb") as out:
+            out.write(os.urandom(MIB))
+    for i in range(0, mib, 2):
+        os.unlink(os.path.join(vol.mnt, "%s%d" % (tag, i)))
+    vol.command("sync", vol.mnt)
+
+
+def pacing(vol, seconds, mib):
+    """Latency of fsync alone and beside collections."""
+    quiet = fsyncs(vol, seconds)
+    half_garbage(vol, mib, "a")
+    stop, cycles = threading.Event(), []
+
+    def collect():
+        while not stop.is_set():
+            done = vol.command("gc", "--full", "--json", vol.mnt)
+            cycles.append(json.loads(done.stdout))
+            if not stop.is_set():
+                half_garbage(vol, mib // 4, "b%d-" % len(cycles))
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    beside = fsyncs(vol, seconds)
+    stop.set()
+    thread.join()
+    result = {"alone": quiet, "beside_collection": beside, "collections": len(cycles),
+              "copied_bytes": sum(c["copied_bytes"] for c in cycles),
+              "p99_ratio": beside["p99_ms"] / quiet["p99_ms"]}
+    for name in ("alone", "beside_collection"):
+        print("%-18s %6d fsyncs   p50 %6.2f ms   p99 %6.2f ms   max %6.2f ms" % (name, *result[name].values()))
+    print("%d collections, %.0f MB copied, p99 ratio %.2f"
+          % (len(cycles), result["copied_bytes"] / 1e6, result["p99_ratio"]))
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("deletes", "pacing"))
+    parser.add_argument("--foldfs", default=os.environ.get("FOLDFS"))
+    parser.add_argument("--largest", type=float, default=100, help="size of the largest file in GB")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--mib", type=int, default=512, help="volume that is collected")
+    parser.add_argument("--json", help="write the figures there")
+    args = parser.parse_args()
+    if args.foldfs:
+        os.environ["FOLDFS"] = os.path.abspath(args.foldfs)
+    from lib.volume import Volume  # reads the environment when imported
+    with Volume() as vol:
+        print(subprocess.run(["uname", "-rm"], capture_output=True, text=True, check=True).stdout.strip(),
+              "load %.1f" % os.getloadavg()[0], flush=True)
+        figures = deletes(vol, int(args.largest * GB)) if args.what == "deletes" else \
+            pacing(vol, args.seconds, args.mib)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as out:
+            json.dump(figures, out, indent=1)
+
+
+if __name__ == "__main__":
+    main()
