@@ -73,12 +73,13 @@ int fold_flusher_create(struct fold_session *s, unsigned commit_seconds, struct 
     f->period_ms = commit_seconds * 600u; /* leaves time for the flush itself */
     fold_lock_init(&f->lock, FOLD_RANK_QUEUE, "flusher");
     fold_cond_init(&f->wake);
+    *out = f; /* the thread may look for it there */
     int rc = pthread_create(&f->thread, NULL, timer_main, f);
     if (rc != 0) {
+        *out = NULL;
         free(f);
         return -rc;
     }
-    *out = f;
     return 0;
 }
 
