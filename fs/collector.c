@@ -44,6 +44,7 @@ struct fold_collector {
     const struct fold_collect_options *user; /* of the running cycle */
     struct moved_page *moved;                /* of the running cycle */
     size_t moved_count, moved_cap;
+    fold_lsn busy_lsn;                       /* of the running cycle: seen at the last look */
 };
 
 static bool cancelled(void *arg)
@@ -58,6 +59,16 @@ static void progress(void *arg, const struct fold_collect_progress *p)
     struct fold_collector *c = arg;
     if (c->user->progress != NULL)
         c->user->progress(c->user->arg, p);
+}
+
+/* Somebody waits for an fsync, or committed something since the last look. */
+static bool busy(void *arg)
+{
+    struct fold_collector *c = arg;
+    fold_lsn lsn = fold_catalog_lsn(c->session->volume->catalog);
+    bool moved_on = lsn != c->busy_lsn;
+    c->busy_lsn = lsn;
+    return moved_on || atomic_load(&c->session->fsyncs) > 0;
 }
 
 static void dropped(void *arg, const struct fold_fp *fp)
@@ -139,6 +150,7 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
         .arg = c,
         .progress = progress,
         .cancelled = cancelled,
+        .busy = busy,
         .dropped = dropped,
         .moved = moved,
     };

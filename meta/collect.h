@@ -30,6 +30,7 @@ struct fold_collect_options {
     void *arg;               /* for the functions below, each of which may be NULL */
     void (*progress)(void *arg, const struct fold_collect_progress *p);
     bool (*cancelled)(void *arg);
+    bool (*busy)(void *arg); /* somebody else uses the disk just now: copying takes half of its time at most */
     void (*dropped)(void *arg, const struct fold_fp *fp); /* a fingerprint left the index */
     void (*moved)(void *arg, fold_ino ino, uint64_t page_no); /* a recipe page names places that were forwarded */
     int (*step)(void *arg, unsigned step); /* tests: called after each numbered step; a negative return ends the cycle there */

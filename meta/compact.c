@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Records are decoded (and so verified) and put anew in batches; the new places are on stable storage before a forwarding table
- * names them.
+ * names them. They get there a few mebibytes at a time: an fsync of somebody else has to wait for no more than that.
  */
 #include "meta/compact.h"
 
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
 #include "meta/storeparts.h"
@@ -14,6 +15,8 @@
 
 #define BATCH       64u
 #define BATCH_BYTES (4u << 20)
+#define SYNC_BYTES  (2u << 20)
+#define YIELD_MS_MAX 100u
 
 struct copier {
     struct fold_store *store;
@@ -23,6 +26,8 @@ struct copier {
     uint32_t off[BATCH]; /* where each came from */
     size_t n;
     size_t bytes;
+    size_t unsynced;
+    uint64_t since_ms; /* when the bytes not synced yet began to be copied */
     struct fold_forward_entry *moved; /* of the segment being copied */
     size_t moved_count;
 };
@@ -37,6 +42,24 @@ static void pace(const struct copier *c, uint64_t bytes)
     nanosleep(&ts, NULL);
 }
 
+static void sleep_ms(uint64_t ms)
+{
+    struct timespec ts = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&ts, NULL);
+}
+
+/* Makes durable what was copied, then lets others have the disk for as long as that took. */
+static int settle(struct copier *c)
+{
+    int rc = c->unsynced > 0 ? fold_barrier_sync(c->store->barrier) : 0;
+    c->unsynced = 0;
+    uint64_t took = fold_clock_ms() - c->since_ms;
+    if (rc == 0 && c->opt->busy != NULL && c->opt->busy(c->opt->arg))
+        sleep_ms(FOLD_MIN(took, (uint64_t)YIELD_MS_MAX));
+    c->since_ms = fold_clock_ms();
+    return rc;
+}
+
 static int put_batch(struct copier *c)
 {
     int rc = c->n > 0 ? fold_appender_put(c->store->appender, c->puts, c->n, true) : 0;
@@ -46,9 +69,10 @@ static int put_batch(struct copier *c)
         free((void *)(uintptr_t)c->puts[i].data);
     }
     pace(c, c->bytes);
+    c->unsynced += c->bytes;
     c->n = 0;
     c->bytes = 0;
-    return rc;
+    return rc == 0 && c->unsynced >= SYNC_BYTES ? settle(c) : rc;
 }
 
 /* Takes one record into the batch. */
@@ -90,7 +114,7 @@ static int copy_segment(struct copier *c, const struct fold_condemned *s, const 
     int last = put_batch(c);
     rc = rc < 0 ? rc : last;
     if (rc == 0)
-        rc = fold_barrier_sync(c->store->barrier);
+        rc = settle(c);
     if (rc == 0 && c->moved_count > 0)
         rc = fold_forward_add(c->store->forward, s->seg, c->moved, c->moved_count);
     free(c->moved);
@@ -107,6 +131,7 @@ int fold_compact_run(struct fold_store *store, struct fold_condemned *list, size
     c->store = store;
     c->opt = opt;
     c->result = result;
+    c->since_ms = fold_clock_ms();
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < *count;) {
         struct fold_collect_progress p = {"copy", i, *count};

@@ -77,16 +77,16 @@ def deletes(vol, largest):
     return {"columns": ["bytes", "unlink_ms", "truncate_ms", "rename_ms"], "rows": rows}
 
 
-def fsyncs(vol, seconds):
-    """Milliseconds of each fsync after 4 KiB at a random place, and what a writer at full speed would call its rate."""
-    took, rng = [], random.Random(1)
-    with open(os.path.join(vol.mnt, "foreground"), "w+b", buffering=0) as out:
-        out.write(os.urandom(16 * MIB))
-        os.fsync(out.fileno())
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+def fsyncs(vol, until, took):
+    """Milliseconds of each fsync after 4 KiB at a random place, until until()."""
+    rng = random.Random(1)
+    with open(os.path.join(vol.mnt, "foreground"), "r+b", buffering=0) as out:
+        while not until():
             os.pwrite(out.fileno(), rng.randbytes(4096), rng.randrange(4096) * 4096)
             took.append(timed(os.fsync, out.fileno()))
+
+
+def summary(took):
     took.sort()
     return {"count": len(took), "p50_ms": took[len(took) // 2], "p99_ms": took[len(took) * 99 // 100],
             "max_ms": took[-1]}
@@ -103,30 +103,28 @@ def half_garbage(vol, mib, tag):
 
 
 def pacing(vol, seconds, mib):
-    """Latency of fsync alone and beside collections."""
-    quiet = fsyncs(vol, seconds)
-    half_garbage(vol, mib, "a")
-    stop, cycles = threading.Event(), []
-
-    def collect():
-        while not stop.is_set():
-            done = vol.command("gc", "--full", "--json", vol.mnt)
-            cycles.append(json.loads(done.stdout))
-            if not stop.is_set():
-                half_garbage(vol, mib // 4, "b%d-" % len(cycles))
-
-    thread = threading.Thread(target=collect)
-    thread.start()
-    beside = fsyncs(vol, seconds)
-    stop.set()
-    thread.join()
-    result = {"alone": quiet, "beside_collection": beside, "collections": len(cycles),
-              "copied_bytes": sum(c["copied_bytes"] for c in cycles),
-              "p99_ratio": beside["p99_ms"] / quiet["p99_ms"]}
+    """Latency of fsync in turns: beside a collection, then for as long alone."""
+    with open(os.path.join(vol.mnt, "foreground"), "wb") as out:
+        out.write(os.urandom(16 * MIB))
+    alone, beside, cycles = [], [], []
+    spent = 0
+    while spent < seconds:
+        half_garbage(vol, mib, "t%d-" % len(cycles))
+        thread = threading.Thread(
+            target=lambda: cycles.append(json.loads(vol.command("gc", "--full", "--json", vol.mnt).stdout)))
+        start = time.monotonic()
+        thread.start()
+        fsyncs(vol, lambda: not thread.is_alive(), beside)
+        end = time.monotonic()
+        spent += end - start
+        fsyncs(vol, lambda: time.monotonic() > 2 * end - start, alone)
+    result = {"alone": summary(alone), "beside_collection": summary(beside), "collections": len(cycles),
+              "copied_bytes": sum(c["copied_bytes"] for c in cycles), "seconds": spent}
+    result["p99_ratio"] = result["beside_collection"]["p99_ms"] / result["alone"]["p99_ms"]
     for name in ("alone", "beside_collection"):
         print("%-18s %6d fsyncs   p50 %6.2f ms   p99 %6.2f ms   max %6.2f ms" % (name, *result[name].values()))
-    print("%d collections, %.0f MB copied, p99 ratio %.2f"
-          % (len(cycles), result["copied_bytes"] / 1e6, result["p99_ratio"]))
+    print("%d collections of %.1f s, %.0f MB copied, p99 ratio %.2f"
+          % (len(cycles), spent / len(cycles), result["copied_bytes"] / 1e6, result["p99_ratio"]))
     return result
 
 
