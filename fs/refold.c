@@ -394,12 +394,13 @@ int fold_refolder_create(struct fold_session *s, struct fold_refolder **out)
     r->session = s;
     fold_lock_init(&r->lock, FOLD_RANK_LEAF, "refolder");
     fold_cond_init(&r->wake);
+    *out = r; /* the thread may look for it there */
     int rc = pthread_create(&r->thread, NULL, refolder_main, r);
     if (rc != 0) {
+        *out = NULL;
         free(r);
         return -rc;
     }
-    *out = r;
     return 0;
 }
 
