@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hammer append|coherence|readdir DIR [ROUNDS]
+ * hammer append|coherence|readdir|stress DIR [ROUNDS]
  *
  * Several processes against each other on one file or directory:
  *   append     four processes append records of odd sizes with O_APPEND;
@@ -9,6 +9,7 @@
  *              must see it at once, through handles that were open and warm before
  *   readdir    a process creates and removes names while others list; stable names appear exactly once in each
  *              listing, and listing can resume at any remembered position
+ *   stress     six processes do everything to the same few names at once; only errors that tell of trouble count
  */
 #include <dirent.h>
 #include <errno.h>
@@ -331,10 +332,138 @@ static void run_readdir(const char *dir, uint32_t rounds)
     }
 }
 
+#define STRESSERS 6
+
+/* Errors that racing processes may cause each other; any other is a fault. */
+static void tolerate(long ret, const char *what)
+{
+    static const int fine[] = {ENOENT, EEXIST, ENOTEMPTY, ENOTDIR, EISDIR, EINVAL, ELOOP, ENODATA, EPERM, ENXIO, EMLINK,
+                               ESTALE, ETXTBSY};
+    if (ret >= 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+        if (errno == fine[i]) {
+            return;
+        }
+    }
+    die(what, ret, errno);
+}
+
+static void stress_file(const char *path, uint8_t *buf, size_t room)
+{
+    static const int flags[] = {O_RDWR, O_WRONLY, O_RDWR | O_TRUNC, O_WRONLY | O_APPEND, O_RDONLY, O_RDWR | O_DIRECT};
+    int fd = open(path, flags[random() % 6] | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
+    tolerate(fd, "open");
+    if (fd < 0) {
+        return;
+    }
+    for (long i = random() % 6; i > 0; i--) {
+        off_t off = (random() % 256) * (off_t)BLOCK;
+        size_t len = (size_t)(1 + random() % 16) * BLOCK;
+        len = len < room ? len : room;
+        bool odd = random() % 4 == 0;
+        memset(buf, (int)random(), len);
+        switch (random() % 7) {
+        case 0:
+        case 1:
+            if (pwrite(fd, buf, odd ? len - 7 : len, odd ? off + 5 : off) < 0 && errno != EBADF) {
+                tolerate(-1, "pwrite");
+            }
+            break;
+        case 2:
+            if (pread(fd, buf, len, off) < 0 && errno != EBADF) {
+                tolerate(-1, "pread");
+            }
+            break;
+        case 3:
+            tolerate(ftruncate(fd, off), "ftruncate");
+            break;
+        case 4:
+            if (fallocate(fd, random() % 2 ? 0 : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, (off_t)len) < 0 &&
+                errno != EBADF) {
+                tolerate(-1, "fallocate");
+            }
+            break;
+        case 5:
+            tolerate(fsync(fd), "fsync");
+            break;
+        default:
+            tolerate(fchmod(fd, 0600 | (mode_t)(random() % 0200)), "fchmod");
+            break;
+        }
+    }
+    tolerate(close(fd), "close");
+}
+
+static void stress_list(const char *path)
+{
+    DIR *dir = opendir(path);
+    tolerate(dir ? 0 : -1, "opendir");
+    if (dir) {
+        while (readdir(dir) != NULL) {
+        }
+        closedir(dir);
+    }
+}
+
+static void stresser(const char *dir, unsigned seed, uint32_t rounds)
+{
+    srandom(seed);
+    uint8_t *buf = aligned_alloc(BLOCK, 16 * BLOCK);
+    if (!buf) {
+        die("memory", 0, 0);
+    }
+    for (uint32_t i = 0; i < rounds; i++) {
+        char a[PATH_MAX];
+        char b[PATH_MAX];
+        snprintf(a, sizeof a, "%s/d%ld/n%ld", dir, random() % 3, random() % 12);
+        snprintf(b, sizeof b, "%s/d%ld/n%ld%s", dir, random() % 3, random() % 12, random() % 8 ? "" : "/x");
+        struct stat st;
+        switch (random() % 14) {
+        case 0: tolerate(mkdir(a, 0755), "mkdir"); break;
+        case 1: tolerate(rmdir(a), "rmdir"); break;
+        case 2: tolerate(unlink(a), "unlink"); break;
+        case 3: tolerate(rename(a, b), "rename"); break;
+        case 4: tolerate(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE), "exchange"); break;
+        case 5: tolerate(link(a, b), "link"); break;
+        case 6: tolerate(symlink("n1", a), "symlink"); break;
+        case 7: tolerate(lstat(a, &st), "lstat"); break;
+        case 8: tolerate(truncate(a, random() % 2000000), "truncate"); break;
+        case 9:
+            snprintf(a, sizeof a, "%s/d%ld", dir, random() % 3);
+            stress_list(a);
+            break;
+        default: stress_file(a, buf, 16 * BLOCK); break;
+        }
+    }
+    free(buf);
+}
+
+static void run_stress(const char *dir, uint32_t rounds)
+{
+    char path[PATH_MAX];
+    pid_t pids[STRESSERS];
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/d%d", dir, i);
+        if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+            die("mkdir", i, 0);
+        }
+    }
+    for (unsigned i = 0; i < STRESSERS; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            stresser(dir, (unsigned)getpid(), rounds);
+            _exit(0);
+        }
+    }
+    wait_all(pids, STRESSERS);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: hammer append|coherence|readdir DIR [ROUNDS]\n");
+        fprintf(stderr, "usage: hammer append|coherence|readdir|stress DIR [ROUNDS]\n");
         return 2;
     }
     uint32_t rounds = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 300;
@@ -345,6 +474,8 @@ int main(int argc, char **argv)
         run_coherence(argv[2], rounds);
     } else if (strcmp(argv[1], "readdir") == 0) {
         run_readdir(argv[2], rounds);
+    } else if (strcmp(argv[1], "stress") == 0) {
+        run_stress(argv[2], rounds);
     } else {
         return 2;
     }
