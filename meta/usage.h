@@ -25,7 +25,7 @@ struct fold_usage {
 
 struct fold_usage_options {
     bool here_only;      /* `unique` is not wanted: no walk over the volume */
-    size_t table_chunks; /* chunks looked at in one round, 32 to 64 bytes of memory each; 0 = 2 Mi */
+    size_t table_chunks; /* chunks looked at in one round, 48 to 96 bytes of memory each; 0 = 2 Mi */
     void *arg;           /* for the functions, each of which may be NULL */
     void (*progress)(void *arg, const char *step, uint64_t done, uint64_t total);
     bool (*cancelled)(void *arg);
