@@ -185,18 +185,6 @@ static inline void expect_repaired(const char *code)
     expect_clean(true);
 }
 
-/* Found, and still there after repair: bytes are lost. */
-static inline void expect_left(const char *code)
-{
-    struct fold_check_result r = check(true, true);
-    assert_true(has(&r, code));
-    assert_true(r.repaired < r.errors);
-    fold_check_free(&r);
-    r = check(false, true);
-    assert_true(has(&r, code));
-    fold_check_free(&r);
-}
-
 static inline void put_raw(struct fold_txn *t, enum fold_table table, uint64_t a, uint64_t b, bool pair, const char *value)
 {
     struct fold_key key;

@@ -42,6 +42,8 @@ def flip(path, at, mask=0x10):
 
 
 class RotCase(MountCase):
+    fsck_after = False  # damage may be left
+
     def setUp(self):
         super().setUp()
         self.seed = int(os.environ.get("FOLD_SEED", random.randrange(1 << 30)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The base class of mounted tests: a fresh volume per test, checked for a clean end."""
+"""The base class of mounted tests: a fresh volume per test, checked for a clean end and by fsck."""
 
 import hashlib
 import os
@@ -17,6 +17,7 @@ class MountCase(unittest.TestCase):
 
     mkfs_args = ()
     mount_opts = ""
+    fsck_after = True  # the store must be found clean when the test is over
 
     def setUp(self):
         os.umask(0o022)
@@ -31,6 +32,9 @@ class MountCase(unittest.TestCase):
                 self.fail("the daemon died:\n" + self.vol.log_tail())
             self.vol.umount()
             self.assertEqual(self.vol.complaints(), [])
+            if self.fsck_after and not PLAIN and not failed:
+                done = self.vol.command("fsck", self.vol.store, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout[:4000] + done.stderr[:1000])
         finally:
             if failed:
                 sys.stderr.write("log of %s:\n%s\n" % (self.id(), self.vol.log_tail()))
