@@ -320,8 +320,13 @@ void fold_journal_lean(struct fold_journal *j, bool lean)
 void fold_journal_retire(struct fold_journal *j)
 {
     fold_lock_take(&j->lock);
-    struct journal_file *list = j->old;
-    j->old = NULL;
+    struct journal_file *list = NULL;
+    while (j->old != NULL) { /* the oldest goes first: what a crash leaves has no gap */
+        struct journal_file *f = j->old;
+        j->old = f->older;
+        f->older = list;
+        list = f;
+    }
     atomic_store(&j->pending_old, 0);
     uint32_t number = j->current->number + 1;
     bool want = j->next == NULL;

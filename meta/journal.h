@@ -41,7 +41,7 @@ struct fold_journal_replay {
 };
 
 /*
- * Hands out the records in order, up to the first that is torn or does not follow its predecessor's lsn. `fn` returns one
+ * Hands out the records in order, up to the first that is torn or does not follow the lsn taken before. `fn` returns one
  * of the verdicts below, or an error that ends the replay.
  */
 enum fold_journal_verdict {

@@ -33,7 +33,7 @@ struct reader {
     fold_journal_fn fn;
     void *arg;
     struct fold_journal_replay *out;
-    fold_lsn last; /* of the record before, 0 if there was none */
+    fold_lsn last; /* of the last record taken, 0 if there was none */
     bool stopped;
 };
 
@@ -250,12 +250,12 @@ static int deliver(struct reader *rd, const struct fold_journal_record *rec, uin
             file->cut_at = at;
         return 0;
     }
+    if (rc == FOLD_JOURNAL_KNOWN)
+        return 0; /* of a file about to be retired: others of them may be gone already, so what follows may be far on */
     rd->last = rec->lsn;
-    if (rc == FOLD_JOURNAL_TAKEN) {
-        rd->out->records++;
-        rd->out->bytes += rec->len;
-        file->bytes += end - at;
-    }
+    rd->out->records++;
+    rd->out->bytes += rec->len;
+    file->bytes += end - at;
     return 0;
 }
 
