@@ -181,6 +181,7 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
             fold_txn_abort(c->txn);
     } else {
         struct fold_attr attr = inode->attr;
+        uint64_t attr_size = attr.size;
         attr.size = disk_size;
         attr.mapped = (uint64_t)((int64_t)attr.mapped + c->mapped);
         fold_inode_store(c->txn, &attr);
@@ -192,7 +193,7 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
         if (committed) {
             inode->attr.mapped = attr.mapped;
             inode->disk_size = disk_size;
-            inode->attr_dirty = false;
+            inode->attr_dirty = disk_size != attr_size; /* an extension is still to be told */
             inode->data->hidden_from = UINT64_MAX;
         }
     }
