@@ -148,7 +148,7 @@ def save(results, folder):
     """JSON, table and plots."""
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as stream:
-        json.dump(results, stream, indent=1)
+        json.dump(results, stream, indent=0)
         stream.write("\n")
     render(folder)
 

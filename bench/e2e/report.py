@@ -90,6 +90,17 @@ def aims(summary):
     return table(["work", "aim", "measured", ""], rows)
 
 
+def foreign_load(summary):
+    """Share of the processors that neither client nor daemon used while foldfs was measured."""
+    busy = own = room = 0.0
+    for sample in summary.results["samples"]:
+        if sample["target"] == "foldfs" and "window_seconds" in sample:
+            busy += sample["machine"]
+            own += sample["user"] + sample["system"] + sample["daemon"]
+            room += sample["window_seconds"] * summary.results["machine"]["processors"]
+    return max(0.0, busy - own) / room if room else None
+
+
 def noise(summary):
     """How much the rounds disagree, and what else ran."""
     spreads = [summary.spread(i, t) for i in summary.items for t in summary.targets]
@@ -97,7 +108,9 @@ def noise(summary):
     stolen = sum(s.get("stolen", 0) for s in summary.results["samples"])
     if not spreads:
         return "No figures."
-    return (f"Noise: rounds of one figure differ by +-{spreads[len(spreads) // 2]:.0%} (median of all figures; worst "
+    foreign = foreign_load(summary)
+    load = "" if foreign is None else f"other processes and the kernel's own threads took {foreign:.0%} of the processors; "
+    return (f"Noise: {load}rounds of one figure differ by +-{spreads[len(spreads) // 2]:.0%} (median of all figures; worst "
             f"{spreads[-1]:.0%}); {stolen:.1f} processor seconds were stolen by the hypervisor during measurements.")
 
 
