@@ -305,6 +305,9 @@ int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data,
     struct fold_loc old = fold_forward_resolve(s->forward, loc);
     if (fold_reader_compare(s->reader, old, data, len, &equal) == 0 && equal)
         return 0; /* healed by somebody else meanwhile */
+    uint32_t raw_len, record_bytes;
+    if (fold_reader_sizes(s->reader, old, &raw_len, &record_bytes) == 0 && raw_len != len)
+        return -EEXIST;
     struct fold_put put = {.data = data, .len = len, .fp = *fp};
     int rc = fold_appender_put(s->appender, &put, 1, true);
     if (rc == 0)

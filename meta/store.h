@@ -108,7 +108,8 @@ int fold_store_compare(struct fold_store *s, struct fold_loc loc, const void *da
 
 /*
  * Healing: the caller holds good bytes of the damaged chunk at `loc` (fingerprint matches): stores them anew and makes
- * every reference to `loc` read the new record. Logged. 0 or -errno.
+ * every reference to `loc` read the new record. Logged. -EEXIST: the damaged chunk was another one with this
+ * fingerprint, nothing was done. 0 or -errno.
  */
 int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data, uint32_t len,
                     const struct fold_fp *fp) FOLD_MUST;

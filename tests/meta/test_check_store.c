@@ -84,6 +84,7 @@ static void test_chunk(void **state)
     struct fold_fp fp = fp_of(300);
     struct fold_page page = {0};
     assert_int_equal(fold_recipe_load(v->catalog, 3, 0, &page), 0);
+    assert_int_equal(fold_store_heal(v->store, page.extents[0].loc, bytes, CHUNK - 16, &fp), -EEXIST);
     assert_int_equal(fold_store_heal(v->store, page.extents[0].loc, bytes, CHUNK, &fp), 0);
     fold_page_fini(&page);
     assert_int_equal(fold_volume_close(v, true), 0);
