@@ -6,6 +6,7 @@
  */
 #include "hashing/dedup.h"
 
+#include "asm/kernels.h"
 #include "hashing/filter.h"
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
@@ -131,6 +132,11 @@ void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_chunk *piece
     fold_hasher_one(&d->hasher, piece->data, piece->len, &piece->fp);
 }
 
+static bool same_bytes(const struct fold_chunk *p, const struct fold_chunk *q)
+{
+    return fold_kernels()->compare(p->data, q->data, p->len) == p->len;
+}
+
 /* Equal pieces of one batch are stored once: the later ones follow the first. */
 static void find_twins(struct fold_dedup *d, struct batch *b)
 {
@@ -146,7 +152,7 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
             if (!fold_fp_equal(&p->fp, &q->fp))
                 continue;
             if (p->len == q->len &&
-                (fold_hasher_trusted(&d->hasher) || memcmp(p->data, q->data, p->len) == 0)) {
+                (fold_hasher_trusted(&d->hasher) || same_bytes(p, q))) {
                 b->twin[i] = slots[h];
                 b->verified += fold_hasher_trusted(&d->hasher) ? 0 : p->len;
             } else {
