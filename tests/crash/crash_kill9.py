@@ -60,8 +60,8 @@ class Kill9(MountCase):
         for top, seed, begun, acked in done:
             result = subprocess.run([program("crashwork"), "check", top, str(seed), str(begun), str(acked), "0",
                                      "kill"], capture_output=True, text=True, timeout=120)
-            self.assertEqual(result.returncode, 0, "round %d, %s, seed %d, begun %d, acknowledged %d:\n%s" % (
-                number, top, seed, begun, acked, result.stderr))
+            self.assertEqual(result.returncode, 0, "round %d, %s, seed %d, begun %d, acknowledged %d:\n%s\n%s" % (
+                number, top, seed, begun, acked, result.stderr, self.vol.log_tail(12)))
 
     def test_rounds(self):
         rng = random.Random(SEED)

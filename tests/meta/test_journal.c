@@ -297,6 +297,34 @@ static void tells_damage_from_a_torn_end(void **state)
     teardown(&p);
 }
 
+/* A crash in the middle of retiring: an old file is still there, one after it is gone; the newest counts all the same. */
+static void retiring_may_stop_anywhere(void **state)
+{
+    (void)state;
+    for (int gone = 1; gone <= 3; gone++) {
+        struct place p;
+        setup(&p);
+        for (fold_lsn i = 1; i <= 40; i++) {
+            assert_int_equal(append(p.j, i), 0);
+            if (i % 10 == 0 && i < 40) {
+                assert_int_equal(fold_journal_sync(p.j), 0);
+                assert_int_equal(fold_journal_prepare(p.j), 0);
+                fold_journal_rotate(p.j);
+            }
+        }
+        char name[64];
+        (void)snprintf(name, sizeof name, "journal/%08d.log", gone);
+        assert_int_equal(unlinkat(p.fd, name, 0), 0);
+        struct seen s = {.known = 30};
+        struct fold_journal_replay out = replay(p.fd, &s);
+        assert_int_equal(s.first, 31);
+        assert_int_equal(s.n, 10);
+        assert_false(out.damaged);
+        assert_int_equal(out.dropped, 0);
+        teardown(&p);
+    }
+}
+
 static int fail_nth(void *arg, enum fold_io_op op, int fd, const char *name)
 {
     int *left = arg;
@@ -395,6 +423,7 @@ int main(void)
         cmocka_unit_test(rotates_and_recycles),         cmocka_unit_test(resumes_where_replay_stopped),
         cmocka_unit_test(a_failed_sync_stays_failed),
         cmocka_unit_test(survives_damage_at_every_byte), cmocka_unit_test(tells_damage_from_a_torn_end),
+        cmocka_unit_test(retiring_may_stop_anywhere),
         cmocka_unit_test(failures_leave_no_trace),      cmocka_unit_test(a_torn_repeat_is_no_record), cmocka_unit_test(golden_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
