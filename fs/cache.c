@@ -186,3 +186,25 @@ void fold_cache_drop(struct fold_cache *c, uint64_t a, uint64_t b)
     fold_lock_drop(&sh->lock);
     fold_cached_put(v);
 }
+
+void fold_cache_drop_from(struct fold_cache *c, uint64_t a, uint64_t from)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *sh = &c->shards[i];
+        struct fold_cached *gone = NULL, *next;
+        fold_lock_take(&sh->lock);
+        for (struct fold_cached *v = sh->lru.lru_next; v != &sh->lru; v = next) {
+            next = v->lru_next;
+            if (v->a != a || v->b < from)
+                continue;
+            (void)take_out(sh, slot_of(sh, v->a, v->b));
+            v->hash_next = gone;
+            gone = v;
+        }
+        fold_lock_drop(&sh->lock);
+        for (; gone != NULL; gone = next) {
+            next = gone->hash_next;
+            fold_cached_put(gone);
+        }
+    }
+}

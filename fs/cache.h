@@ -33,6 +33,9 @@ void fold_cache_set(struct fold_cache *c, struct fold_cached *v);
 /* Forgets the value of a key. */
 void fold_cache_drop(struct fold_cache *c, uint64_t a, uint64_t b);
 
+/* Forgets all values with this `a` and a `b` of at least `from`. Looks at everything in the cache. */
+void fold_cache_drop_from(struct fold_cache *c, uint64_t a, uint64_t from);
+
 /* Drops a reference. NULL is fine. */
 void fold_cached_put(struct fold_cached *v);
 

@@ -142,6 +142,12 @@ static int lead_recipes(struct fold_collector *c)
     return rc;
 }
 
+/* A full host must not keep the collector from making room: what else could be done is done next time. */
+static int unless_full(int rc)
+{
+    return rc == -ENOSPC || rc == -FOLD_E_FULL ? 0 : rc;
+}
+
 static int cycle(struct fold_collector *c, const struct fold_collect_options *user, struct fold_collect_result *out)
 {
     struct fold_collect_options opt = {
@@ -163,7 +169,7 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
         atomic_fetch_sub(&c->released, seen);
         atomic_fetch_add(&c->cycles, 1);
         atomic_fetch_add(&c->freed, out->freed_bytes);
-        rc = lead_recipes(c);
+        rc = unless_full(lead_recipes(c)); /* tables simply live longer */
     }
     return rc;
 }
@@ -172,10 +178,10 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
                        struct fold_collect_result *out)
 {
     fold_lock_take(&c->running);
-    fold_ballast_yield(c->session->ballast);
-    int rc = opt->full ? fold_flush_all(c->session) : 0;
+    fold_ballast_adjust(c->session->ballast);
+    int rc = opt->full ? unless_full(fold_flush_all(c->session)) : 0;
     if (rc == 0 && opt->full)
-        rc = fold_refolder_run(c->session->refolder);
+        rc = unless_full(fold_refolder_run(c->session->refolder));
     if (rc == 0)
         rc = cycle(c, opt, out);
     if (rc == 0 && opt->full) {
@@ -188,7 +194,7 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
         out->tables_retired += again.tables_retired;
         out->garbage_bytes = again.segments_seen > 0 ? again.garbage_bytes : out->garbage_bytes;
         if (rc == 0)
-            rc = fold_catalog_shrink(c->session->volume->catalog);
+            rc = unless_full(fold_catalog_shrink(c->session->volume->catalog));
     }
     fold_lock_drop(&c->running);
     return rc;

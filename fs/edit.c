@@ -86,22 +86,54 @@ static int forget_page(void *arg, uint64_t page_no, const struct fold_page *p)
     return 0;
 }
 
+static void note_drop(struct fold_edit *c, uint64_t first, uint64_t last)
+{
+    fold_recipe_drop(c->txn, c->inode->ino, first, last);
+    c->drops[c->drop_count][0] = first;
+    c->drops[c->drop_count++][1] = last;
+}
+
 /* Drops whole pages [first, last] of the recipe. */
 static void drop_pages(struct fold_edit *c, uint64_t first, uint64_t last)
 {
     c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, forget_page, c);
+    if (c->rc == 0)
+        note_drop(c, first, last);
+}
+
+static int add_mapped(void *arg, uint64_t page_no, const struct fold_page *p)
+{
+    (void)page_no;
+    *(uint64_t *)arg += fold_page_mapped(p);
+    return 0;
+}
+
+/* Drops all pages from `first` on, looking only at those that stay, which are fewer. */
+static void drop_rest(struct fold_edit *c, uint64_t first)
+{
+    uint64_t stays = 0;
+    if (first > 0)
+        c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, 0, first - 1, add_mapped, &stays);
     if (c->rc != 0)
         return;
-    fold_recipe_drop(c->txn, c->inode->ino, first, last);
-    c->drops[c->drop_count][0] = first;
-    c->drops[c->drop_count++][1] = last;
+    fold_lock_take(&c->inode->lock);
+    uint64_t goes = c->inode->attr.mapped - FOLD_MIN(stays, c->inode->attr.mapped);
+    fold_lock_drop(&c->inode->lock);
+    c->mapped -= (int64_t)goes;
+    c->released += goes;
+    fold_pagecache_drop_from(c->session->pages, c->inode->ino, first);
+    note_drop(c, first, UINT64_MAX);
 }
 
 static void cut_off(struct fold_edit *c, uint64_t from)
 {
     uint64_t first = from / FOLD_PAGE_BYTES;
     uint64_t inside = from % FOLD_PAGE_BYTES;
-    drop_pages(c, first + (inside != 0), UINT64_MAX);
+    uint64_t gone = first + (inside != 0), pages = c->inode->disk_size / FOLD_PAGE_BYTES;
+    if (pages > MANY_PAGES && gone < pages / 2)
+        drop_rest(c, gone);
+    else
+        drop_pages(c, gone, UINT64_MAX);
     if (c->rc != 0 || inside == 0)
         return;
     struct fold_edit_page *p = touch(c, first);

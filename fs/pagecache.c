@@ -88,3 +88,8 @@ void fold_pagecache_drop(struct fold_pagecache *c, fold_ino ino, uint64_t page_n
 {
     fold_cache_drop(c->cache, ino, page_no);
 }
+
+void fold_pagecache_drop_from(struct fold_pagecache *c, fold_ino ino, uint64_t first)
+{
+    fold_cache_drop_from(c->cache, ino, first);
+}

@@ -27,4 +27,7 @@ void fold_pagecache_set(struct fold_pagecache *c, fold_ino ino, uint64_t page_no
 
 void fold_pagecache_drop(struct fold_pagecache *c, fold_ino ino, uint64_t page_no);
 
+/* Drops all pages of the inode from `first` on; for many of them, since it looks at the whole cache. */
+void fold_pagecache_drop_from(struct fold_pagecache *c, fold_ino ino, uint64_t first);
+
 #endif
