@@ -128,7 +128,9 @@ static void golden_at_every_level(void **state)
         assert_true(pid >= 0);
         if (pid == 0) {
             (void)setenv("FOLDFS_CPU", fold_level_name((enum fold_level)level), 1);
-            _exit(golden_holds(data, level == 0) ? 0 : 1);
+            bool holds = golden_holds(data, level == 0);
+            free(data);
+            _exit(holds ? 0 : 1);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
