@@ -28,7 +28,7 @@ struct fold_wr {
 static inline struct fold_rd fold_rd_init(const void *buf, size_t len)
 {
     const uint8_t *p = buf;
-    return (struct fold_rd){p, p + len, false};
+    return (struct fold_rd){p, len > 0 ? p + len : p, false};
 }
 
 static inline size_t fold_rd_left(const struct fold_rd *r)
