@@ -23,7 +23,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define GROW_BYTES  (4u << 20)   /* the file is extended by this much at once */
+#define GROW_BYTES  (1u << 20)   /* the file is extended by this much at once */
 #define FIRST_BYTES (256u << 10) /* a small file: by this much */
 #define KEEP_BYTES  FIRST_BYTES  /* what a trimmed journal keeps for the next life */
 #define AHEAD_BYTES FIRST_BYTES  /* allocated beyond the end, so that deletes go on when the host is full */
@@ -203,16 +203,29 @@ int fold_journal_resume(struct fold_journal *j)
     return 0;
 }
 
-/* Keeps host blocks allocated ahead of the appends. Failing is no harm: the append itself will tell. */
+/*
+ * Keeps written host blocks ahead of the appends: over blocks that are only allocated each sync would make the host commit a
+ * change of its own metadata. Failing is no harm: the append itself will tell.
+ */
 static void file_reserve(struct journal_file *f, uint64_t need)
 {
+    static const uint8_t zeros[FIRST_BYTES];
     need += AHEAD_BYTES;
     if (need <= f->reserved)
         return;
     uint64_t step = need < GROW_BYTES ? FIRST_BYTES : GROW_BYTES;
     uint64_t goal = (need + step - 1) / step * step;
-    if (fold_io_fallocate(f->fd, 0, f->reserved, goal - f->reserved) == 0)
-        f->reserved = goal;
+    /* After a failure here records may lie beyond what is reserved: they must not be written over. */
+    uint64_t from = FOLD_MAX(f->reserved, atomic_load_explicit(&f->end, memory_order_relaxed));
+    if (fold_io_fallocate(f->fd, 0, from, goal - from) != 0)
+        return;
+    while (from < goal) {
+        size_t part = (size_t)FOLD_MIN(goal - from, (uint64_t)FIRST_BYTES);
+        if (fold_io_pwrite(f->fd, zeros, part, from) != 0)
+            return;
+        from += part;
+    }
+    f->reserved = goal;
 }
 
 int fold_journal_take_back(struct fold_journal *j)
