@@ -27,7 +27,7 @@ enum fold_exit {
 struct fold_cli_option {
     int id;
     const char *name;
-    const char *arg; /* placeholder of its value in the help; NULL if it takes none */
+    const char *arg; /* what the help calls its value; NULL if it takes none */
     const char *help;
 };
 
