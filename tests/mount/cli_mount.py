@@ -518,7 +518,11 @@ class Asking(CliCase):
         with open(self.path("open"), "wb", buffering=0) as out:
             out.write(b"synced")
             self.good("sync", self.mnt)
-            os.kill(daemon_of(self.store), signal.SIGKILL)
+            daemon = daemon_of(self.store)
+            os.kill(daemon, signal.SIGKILL)
+            end = time.monotonic() + 30
+            while os.path.exists("/proc/%d/fd/0" % daemon) and time.monotonic() < end:
+                time.sleep(0.01)  # until then the kernel takes the mount for a busy one
             foldfs("umount", self.mnt)
             try:
                 out.close()
