@@ -178,9 +178,10 @@ int fold_ingest_cut(struct fold_ingest *g, const struct fold_cut *cut, const str
     return 0;
 }
 
-/* The parallel part: groups of pieces, each small enough for one batch, several where there are several threads. */
+/* The parallel part: groups of chunks, each small enough for one batch, several where there are several threads. */
 struct store_job {
-    struct fold_ingest *g;
+    struct fold_chunk *chunks;
+    size_t count;
     struct fold_dedup *dedup;
     size_t per_batch;
     atomic_int rc;
@@ -192,20 +193,78 @@ static void store_batch(void *arg, size_t i)
     if (atomic_load_explicit(&job->rc, memory_order_relaxed) != 0)
         return;
     size_t first = i * job->per_batch;
-    size_t n = FOLD_MIN(job->per_batch, job->g->count - first);
-    int rc = fold_dedup_store(job->dedup, &job->g->pieces[first], n);
+    size_t n = FOLD_MIN(job->per_batch, job->count - first);
+    int rc = fold_dedup_store(job->dedup, &job->chunks[first], n);
     int none = 0;
     if (rc != 0)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
 }
 
+static int store_all(struct fold_chunk *chunks, size_t count, struct fold_dedup *dedup, struct fold_workers *workers)
+{
+    struct store_job job = {.chunks = chunks, .count = count, .dedup = dedup, .per_batch = FOLD_DEDUP_BATCH / 2};
+    atomic_init(&job.rc, 0);
+    fold_workers_parallel(workers, (count + job.per_batch - 1) / job.per_batch, store_batch, &job);
+    return atomic_load(&job.rc);
+}
+
+/* Marks in `again` the pieces whose fingerprint an earlier one has; returns their number. `slots` has mask + 1 places. */
+static size_t find_repeats(const struct fold_ingest *g, bool *again, uint32_t *slots, size_t mask)
+{
+    size_t repeats = 0;
+    memset(slots, 0xff, (mask + 1) * sizeof *slots);
+    for (size_t i = 0; i < g->count; i++) {
+        size_t h = g->pieces[i].fp.w[1] & mask;
+        while (slots[h] != UINT32_MAX && !fold_fp_equal(&g->pieces[slots[h]].fp, &g->pieces[i].fp))
+            h = (h + 1) & mask;
+        again[i] = slots[h] != UINT32_MAX;
+        if (!again[i])
+            slots[h] = (uint32_t)i;
+        repeats += again[i];
+    }
+    return repeats;
+}
+
+/*
+ * Chunks that occur more than once among the pieces must not be stored by several threads at the same time, none of which
+ * sees the others': first the first ones, then the repeats, which find them.
+ */
+static int store_with_repeats(struct fold_ingest *g, const bool *again, size_t repeats, struct fold_dedup *dedup,
+                              struct fold_workers *workers)
+{
+    struct fold_chunk *sorted = malloc(g->count * sizeof *sorted);
+    if (sorted == NULL)
+        return -ENOMEM;
+    size_t firsts = g->count - repeats, at[2] = {0, firsts};
+    for (size_t i = 0; i < g->count; i++)
+        sorted[at[again[i]]++] = g->pieces[i];
+    int rc = store_all(sorted, firsts, dedup, workers);
+    if (rc == 0)
+        rc = store_all(sorted + firsts, repeats, dedup, workers);
+    at[0] = 0;
+    at[1] = firsts;
+    for (size_t i = 0; i < g->count; i++)
+        g->pieces[i] = sorted[at[again[i]]++];
+    free(sorted);
+    return rc;
+}
+
 int fold_ingest_store(struct fold_ingest *g, struct fold_dedup *dedup, struct fold_workers *workers)
 {
     fold_dedup_note(dedup, g->bytes, g->zero_bytes);
-    if (g->count == 0)
-        return 0;
-    struct store_job job = {.g = g, .dedup = dedup, .per_batch = FOLD_DEDUP_BATCH / 2};
-    atomic_init(&job.rc, 0);
-    fold_workers_parallel(workers, (g->count + job.per_batch - 1) / job.per_batch, store_batch, &job);
-    return atomic_load(&job.rc);
+    if (g->count <= FOLD_DEDUP_BATCH / 2)
+        return g->count > 0 ? store_all(g->pieces, g->count, dedup, workers) : 0;
+    size_t mask = 255;
+    while (mask < g->count * 2)
+        mask = mask * 2 + 1;
+    bool *again = malloc(g->count * sizeof *again);
+    uint32_t *slots = malloc((mask + 1) * sizeof *slots);
+    int rc = again != NULL && slots != NULL ? 0 : -ENOMEM;
+    size_t repeats = rc == 0 ? find_repeats(g, again, slots, mask) : 0;
+    free(slots);
+    if (rc == 0)
+        rc = repeats == 0 ? store_all(g->pieces, g->count, dedup, workers)
+                          : store_with_repeats(g, again, repeats, dedup, workers);
+    free(again);
+    return rc;
 }
