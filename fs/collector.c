@@ -39,7 +39,6 @@ struct fold_collector {
     bool stop; /* guarded by lock */
     atomic_bool stopping;
     _Atomic uint64_t released; /* since the last cycle began */
-    _Atomic uint64_t cycles, freed;
     pthread_t thread;
     const struct fold_collect_options *user; /* of the running cycle */
     struct moved_page *moved;                /* of the running cycle */
@@ -167,8 +166,6 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
     int rc = fold_collect_run(s->volume->store, s->volume->catalog, s->gate, &opt, out);
     if (rc == 0) {
         atomic_fetch_sub(&c->released, seen);
-        atomic_fetch_add(&c->cycles, 1);
-        atomic_fetch_add(&c->freed, out->freed_bytes);
         rc = unless_full(lead_recipes(c)); /* tables simply live longer */
     }
     return rc;
@@ -216,12 +213,6 @@ void fold_collector_released(struct fold_collector *c, uint64_t bytes)
 {
     if (c != NULL)
         atomic_fetch_add_explicit(&c->released, bytes, memory_order_relaxed);
-}
-
-void fold_collector_totals(const struct fold_collector *c, uint64_t *cycles, uint64_t *freed_bytes)
-{
-    *cycles = atomic_load(&c->cycles);
-    *freed_bytes = atomic_load(&c->freed);
 }
 
 /* Whether enough was released for a cycle, given how things are now. */

@@ -37,7 +37,4 @@ void fold_collector_release(struct fold_collector *c) FOLD_NO_ANALYSIS;
 /* `bytes` of files were deleted or overwritten. Cheap; any thread. */
 void fold_collector_released(struct fold_collector *c, uint64_t bytes);
 
-/* Cycles that ended well since the mount, and what they freed. */
-void fold_collector_totals(const struct fold_collector *c, uint64_t *cycles, uint64_t *freed_bytes);
-
 #endif

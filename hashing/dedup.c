@@ -367,11 +367,3 @@ void fold_dedup_counts(const struct fold_dedup *d, struct fold_ingest_counts *ou
         .healed = atomic_load(&c->healed),
     };
 }
-
-uint64_t fold_dedup_memory(const struct fold_dedup *d)
-{
-    struct fold_filter_info info = {0};
-    if (d->filter != NULL)
-        fold_filter_info(d->filter, &info);
-    return info.bytes;
-}

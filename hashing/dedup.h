@@ -67,7 +67,4 @@ void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_byte
 
 void fold_dedup_counts(const struct fold_dedup *d, struct fold_ingest_counts *out);
 
-/* Memory of the filter, bytes. */
-uint64_t fold_dedup_memory(const struct fold_dedup *d);
-
 #endif

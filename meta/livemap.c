@@ -76,8 +76,3 @@ bool fold_livemap_test(const struct fold_livemap *m, struct fold_loc loc)
     _Atomic uint64_t *w = word_of(m, loc);
     return w != NULL && (atomic_load_explicit(w, memory_order_relaxed) & bit_of(loc)) != 0;
 }
-
-bool fold_livemap_covers(const struct fold_livemap *m, uint32_t seg)
-{
-    return seg >= m->first && seg <= m->last && m->maps[seg - m->first] != NULL;
-}

@@ -26,6 +26,4 @@ void fold_livemap_mark(struct fold_livemap *m, struct fold_loc loc);
 /* True if the segment is covered and the record is marked. */
 bool fold_livemap_test(const struct fold_livemap *m, struct fold_loc loc);
 
-bool fold_livemap_covers(const struct fold_livemap *m, uint32_t seg);
-
 #endif

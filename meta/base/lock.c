@@ -92,23 +92,6 @@ void fold_lock_drop(struct fold_lock *l) FOLD_NO_ANALYSIS
     (void)rc;
 }
 
-void fold_lock_take2(struct fold_lock *a, struct fold_lock *b)
-{
-    if (a == b) {
-        fold_lock_take(a);
-        return;
-    }
-    fold_lock_take(a < b ? a : b);
-    fold_lock_take(a < b ? b : a);
-}
-
-void fold_lock_drop2(struct fold_lock *a, struct fold_lock *b)
-{
-    fold_lock_drop(a);
-    if (a != b)
-        fold_lock_drop(b);
-}
-
 int fold_lock_wait(struct fold_lock *l, pthread_cond_t *cond, const struct timespec *deadline)
 {
     note_drop(l);

@@ -55,10 +55,6 @@ void fold_lock_take(struct fold_lock *l) FOLD_ACQUIRE(*l);
 bool fold_lock_try(struct fold_lock *l) FOLD_TRY(true, *l);
 void fold_lock_drop(struct fold_lock *l) FOLD_RELEASE(*l);
 
-/* Takes two locks of one rank, lower address first; `a` and `b` may be the same. */
-void fold_lock_take2(struct fold_lock *a, struct fold_lock *b) FOLD_NO_ANALYSIS;
-void fold_lock_drop2(struct fold_lock *a, struct fold_lock *b) FOLD_NO_ANALYSIS;
-
 /* Waits on `cond` with the lock held; deadline in CLOCK_MONOTONIC, NULL for none. Returns 0 or -ETIMEDOUT. */
 int fold_lock_wait(struct fold_lock *l, pthread_cond_t *cond, const struct timespec *deadline);
 
