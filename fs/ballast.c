@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The size is that of the reserve which file data never gets (fs/space.h): while ballast is held the reserve is inside of it,
- * and when it is given up the reserve keeps file data out of what it leaves.
+ * The size is that of the reserve which file data never gets (fs/space.h): while ballast is held
+ * the reserve is inside of it, and when it is given up the reserve keeps file data out of what it
+ * leaves.
  */
 #include "fs/ballast.h"
 
@@ -18,7 +19,8 @@
 #define NAME    "ballast"
 #define LOOK_MS 500
 
-/* In sizes of the reserve: what the host must have for ballast to be taken, and for it not to be needed any more. */
+/* In sizes of the reserve: what the host must have for ballast to be taken, and for it not to be
+ * needed any more. */
 #define TAKE_FROM  2u
 #define TAKE_BELOW 8u
 #define DROP_ABOVE 16u
@@ -134,7 +136,8 @@ void fold_ballast_yield(struct fold_ballast *b)
         return;
     fold_lock_take(&b->lock);
     if (atomic_load(&b->held) > 0) {
-        fold_warn("the host filesystem is full: %llu bytes of ballast given up for deleting and collecting",
+        fold_warn("the host filesystem is full: %llu bytes of ballast given up for deleting and "
+                  "collecting",
                   (unsigned long long)atomic_load(&b->held));
         give_up(b);
     }

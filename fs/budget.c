@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A counter, and a list of replies held back. Parked replies go out oldest first from whichever thread frees memory.
+ * A counter, and a list of replies held back. Parked replies go out oldest first from whichever
+ * thread frees memory.
  */
 #include "fs/budget.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bound on memory held by dirty data. Writers are never refused for it: when the bound is passed, the reply to a
- * write is held back until flushing has brought the sum down again. Thread-safe.
+ * The bound on memory held by dirty data. Writers are never refused for it: when the bound is
+ * passed, the reply to a write is held back until flushing has brought the sum down again.
+ * Thread-safe.
  */
 #ifndef FOLD_FS_BUDGET_H
 #define FOLD_FS_BUDGET_H

@@ -116,7 +116,8 @@ struct fold_buf *fold_bufpool_get(struct fold_bufpool *p)
         b = calloc(1, sizeof *b);
         if (b == NULL)
             return NULL;
-        uint8_t *map = mmap(NULL, p->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint8_t *map =
+            mmap(NULL, p->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (map == MAP_FAILED) {
             free(b);
             return NULL;

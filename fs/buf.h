@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reference-counted memory that dirty data lives in: request buffers taken over from the request loop, and arenas that small
- * writes are copied to. What is held by dirty data is charged to the memory budget. Thread-safe.
+ * Reference-counted memory that dirty data lives in: request buffers taken over from the request
+ * loop, and arenas that small writes are copied to. What is held by dirty data is charged to the
+ * memory budget. Thread-safe.
  */
 #ifndef FOLD_FS_BUF_H
 #define FOLD_FS_BUF_H
@@ -16,9 +17,9 @@ struct fold_bufpool;
 
 struct fold_buf {
     atomic_uint refs;
-    bool charged;  /* to the budget; set once by fold_buf_charge */
-    size_t cap;    /* bytes at mem; fixed */
-    size_t used;   /* arenas: bytes handed out; guarded by the data map lock of the inode */
+    bool charged; /* to the budget; set once by fold_buf_charge */
+    size_t cap;   /* bytes at mem; fixed */
+    size_t used;  /* arenas: bytes handed out; guarded by the data map lock of the inode */
     uint8_t *mem;
     struct fold_budget *budget;
     struct fold_bufpool *pool; /* request buffers go back there; NULL for arenas */
@@ -28,7 +29,8 @@ struct fold_buf {
 /* An arena of `cap` bytes with one reference, charged to the budget. NULL if out of memory. */
 struct fold_buf *fold_buf_arena(struct fold_budget *budget, size_t cap);
 
-/* Charges a request buffer that dirty data is going to keep (once; later calls do nothing). One thread at a time. */
+/* Charges a request buffer that dirty data is going to keep (once; later calls do nothing). One
+ * thread at a time. */
 void fold_buf_charge(struct fold_buf *b, struct fold_budget *budget);
 
 static inline void fold_buf_ref(struct fold_buf *b)
@@ -40,10 +42,11 @@ static inline void fold_buf_ref(struct fold_buf *b)
 void fold_buf_put(struct fold_buf *b);
 
 /*
- * The pool of request buffers: `cap` usable bytes each, of which offset `lead` is page-aligned (so that the payload of
- * a write request is). At most `keep` free ones are kept.
+ * The pool of request buffers: `cap` usable bytes each, of which offset `lead` is page-aligned (so
+ * that the payload of a write request is). At most `keep` free ones are kept.
  */
-int fold_bufpool_create(size_t cap, size_t lead, unsigned keep, struct fold_bufpool **out) FOLD_MUST;
+int fold_bufpool_create(size_t cap, size_t lead, unsigned keep,
+                        struct fold_bufpool **out) FOLD_MUST;
 
 /* All buffers must have come back. */
 void fold_bufpool_destroy(struct fold_bufpool *p);

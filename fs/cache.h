@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A bounded cache of reference-counted values under a 128-bit key, in independent shards with least-recently-used order.
- * Evicting or replacing a value that somebody still holds only removes it from the cache. Thread-safe.
+ * A bounded cache of reference-counted values under a 128-bit key, in independent shards with
+ * least-recently-used order. Evicting or replacing a value that somebody still holds only removes
+ * it from the cache. Thread-safe.
  */
 #ifndef FOLD_FS_CACHE_H
 #define FOLD_FS_CACHE_H
@@ -27,13 +28,15 @@ void fold_cache_destroy(struct fold_cache *c);
 /* The value with one more reference, or NULL. */
 struct fold_cached *fold_cache_get(struct fold_cache *c, uint64_t a, uint64_t b);
 
-/* Enters a value (refs, key, bytes and destroy set by the caller, who keeps his reference), replacing an older one. */
+/* Enters a value (refs, key, bytes and destroy set by the caller, who keeps his reference),
+ * replacing an older one. */
 void fold_cache_set(struct fold_cache *c, struct fold_cached *v);
 
 /* Forgets the value of a key. */
 void fold_cache_drop(struct fold_cache *c, uint64_t a, uint64_t b);
 
-/* Forgets all values with this `a` and a `b` of at least `from`. Looks at everything in the cache. */
+/* Forgets all values with this `a` and a `b` of at least `from`. Looks at everything in the cache.
+ */
 void fold_cache_drop_from(struct fold_cache *c, uint64_t a, uint64_t from);
 
 /* Drops a reference. NULL is fine. */

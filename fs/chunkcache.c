@@ -11,7 +11,8 @@ struct fold_chunkcache {
     struct fold_store *store;
 };
 
-int fold_chunkcache_create(size_t limit_bytes, struct fold_store *store, struct fold_chunkcache **out)
+int fold_chunkcache_create(size_t limit_bytes, struct fold_store *store,
+                           struct fold_chunkcache **out)
 {
     struct fold_chunkcache *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -44,8 +45,8 @@ struct fold_cached_chunk *fold_chunkcache_peek(struct fold_chunkcache *c, struct
     return (struct fold_cached_chunk *)fold_cache_get(c->cache, loc.seg, loc.off);
 }
 
-int fold_chunkcache_decode(struct fold_chunkcache *c, struct fold_loc loc, const struct fold_view *view,
-                           struct fold_cached_chunk **out)
+int fold_chunkcache_decode(struct fold_chunkcache *c, struct fold_loc loc,
+                           const struct fold_view *view, struct fold_cached_chunk **out)
 {
     struct fold_cached_chunk *chunk = malloc(sizeof *chunk + view->raw_len);
     if (chunk == NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One cycle at a time under `running`. Background cycles copy at a bounded rate; a full one runs as fast as it is told.
+ * One cycle at a time under `running`. Background cycles copy at a bounded rate; a full one runs as
+ * fast as it is told.
  */
 #include "fs/collector.h"
 
@@ -18,10 +19,11 @@
 #include <sys/statvfs.h>
 
 #define LOOK_SECONDS 5
-/* Released bytes that start a cycle: an eighth of all data, but not less than this; less when idle or short of space. */
-#define RELEASED_MIN (256ull << 20)
-#define RELEASED_IDLE (16ull << 20)
-#define IDLE_SECONDS 30
+/* Released bytes that start a cycle: an eighth of all data, but not less than this; less when idle
+ * or short of space. */
+#define RELEASED_MIN    (256ull << 20)
+#define RELEASED_IDLE   (16ull << 20)
+#define IDLE_SECONDS    30
 #define BACKGROUND_RATE (64ull << 20)
 /* Recipe pages led to new places in one collection; the next one goes on. */
 #define MOVED_MAX (1u << 20)
@@ -43,7 +45,7 @@ struct fold_collector {
     const struct fold_collect_options *user; /* of the running cycle */
     struct moved_page *moved;                /* of the running cycle */
     size_t moved_count, moved_cap;
-    fold_lsn busy_lsn;                       /* of the running cycle: seen at the last look */
+    fold_lsn busy_lsn; /* of the running cycle: seen at the last look */
 };
 
 static bool cancelled(void *arg)
@@ -141,13 +143,15 @@ static int lead_recipes(struct fold_collector *c)
     return rc;
 }
 
-/* A full host must not keep the collector from making room: what else could be done is done next time. */
+/* A full host must not keep the collector from making room: what else could be done is done next
+ * time. */
 static int unless_full(int rc)
 {
     return rc == -ENOSPC || rc == -FOLD_E_FULL ? 0 : rc;
 }
 
-static int cycle(struct fold_collector *c, const struct fold_collect_options *user, struct fold_collect_result *out)
+static int cycle(struct fold_collector *c, const struct fold_collect_options *user,
+                 struct fold_collect_result *out)
 {
     struct fold_collect_options opt = {
         .full = user->full,
@@ -182,7 +186,8 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
     if (rc == 0)
         rc = cycle(c, opt, out);
     if (rc == 0 && opt->full) {
-        /* Recipes were led away from forwarded places: a second look retires the tables and what was kept for them. */
+        /* Recipes were led away from forwarded places: a second look retires the tables and what
+         * was kept for them. */
         struct fold_collect_result again = {0};
         if (c->moved_count > 0 || out->segments_copied > 0)
             rc = cycle(c, opt, &again);
@@ -256,7 +261,8 @@ static void *collector_main(void *arg)
             struct fold_collect_result r;
             int rc = fold_collector_run(c, &background, &r);
             if (rc == 0 && r.segments_removed > 0)
-                fold_info("collected: %llu segments removed, %llu bytes freed", (unsigned long long)r.segments_removed,
+                fold_info("collected: %llu segments removed, %llu bytes freed",
+                          (unsigned long long)r.segments_removed,
                           (unsigned long long)r.freed_bytes);
             else if (rc != 0 && rc != -ECANCELED)
                 fold_warn("collection stopped: %s", fold_err_text(rc));

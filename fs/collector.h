@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When the collector of meta/collect.h runs on an open session: on demand, and by itself when enough was released since the last
- * cycle, sooner if the host runs low on space or nobody is writing.
+ * When the collector of meta/collect.h runs on an open session: on demand, and by itself when
+ * enough was released since the last cycle, sooner if the host runs low on space or nobody is
+ * writing.
  */
 #ifndef FOLD_FS_COLLECTOR_H
 #define FOLD_FS_COLLECTOR_H
@@ -14,22 +15,24 @@ struct fold_session;
 /* Starts the background thread. -ENOMEM, -EAGAIN. */
 int fold_collector_create(struct fold_session *s, struct fold_collector **out) FOLD_MUST;
 
-/* Cancels a cycle that is running and ends the thread; the object stays usable for everybody else. NULL is fine. */
+/* Cancels a cycle that is running and ends the thread; the object stays usable for everybody else.
+ * NULL is fine. */
 void fold_collector_stop(struct fold_collector *c);
 
 /* After stop. NULL is fine. */
 void fold_collector_destroy(struct fold_collector *c);
 
 /*
- * Runs a collection now, after the one that may be running. With opt->full everything is flushed first, recipes are led
- * away from forwarded places, and the catalog gives its space back too. `arg`, `progress` and `cancelled` of `opt` are used.
+ * Runs a collection now, after the one that may be running. With opt->full everything is flushed
+ * first, recipes are led away from forwarded places, and the catalog gives its space back too.
+ * `arg`, `progress` and `cancelled` of `opt` are used.
  */
 int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
                        struct fold_collect_result *out) FOLD_MUST;
 
 /*
- * Between the two no collection runs: what is measured stays where it is. Waits for one that is running to end. NULL is
- * fine. The caller holds no lock.
+ * Between the two no collection runs: what is measured stays where it is. Waits for one that is
+ * running to end. NULL is fine. The caller holds no lock.
  */
 void fold_collector_hold(struct fold_collector *c) FOLD_NO_ANALYSIS;
 void fold_collector_release(struct fold_collector *c) FOLD_NO_ANALYSIS;

@@ -339,8 +339,8 @@ static void destroy(struct fold_control *c)
 }
 
 /*
- * Threads of the control object leave the signals of the process to the session loop; but a fault in a mapping is theirs, and
- * must reach the guard.
+ * Threads of the control object leave the signals of the process to the session loop; but a fault
+ * in a mapping is theirs, and must reach the guard.
  */
 static int start_acceptor(struct fold_control *c)
 {

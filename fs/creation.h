@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a new inode under a directory: owner, set-gid inheritance, umask or default ACL, dentry and parent in one commit.
+ * Making a new inode under a directory: owner, set-gid inheritance, umask or default ACL, dentry
+ * and parent in one commit.
  */
 #ifndef FOLD_FS_CREATION_H
 #define FOLD_FS_CREATION_H
@@ -8,18 +9,20 @@
 #include "fs/reply.h"
 
 /*
- * Creates `name` in `parent`: mode with type bits, rdev for devices, target for symlinks (else NULL). The caller's ids and
- * umask come from the request. On success *out is referenced. -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, ...
+ * Creates `name` in `parent`: mode with type bits, rdev for devices, target for symlinks (else
+ * NULL). The caller's ids and umask come from the request. On success *out is referenced. -EEXIST,
+ * -ENOENT (parent removed), -ENAMETOOLONG, ...
  */
-int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev, const char *target,
-                struct fold_inode **out) FOLD_MUST;
+int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
+                const char *target, struct fold_inode **out) FOLD_MUST;
 
 /* Looks `name` up and references the inode. -ENOENT. */
-int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name, struct fold_inode **out) FOLD_MUST;
+int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name,
+                struct fold_inode **out) FOLD_MUST;
 
 /*
- * Counts an open handle on the inode (-ESTALE if it is a ghost) / one less: the last close of an inode without a name
- * removes it from the catalog.
+ * Counts an open handle on the inode (-ESTALE if it is a ghost) / one less: the last close of an
+ * inode without a name removes it from the catalog.
  */
 int fold_inode_open(struct fold_inode *inode) FOLD_MUST;
 void fold_inode_close(struct fold_session *s, struct fold_inode *inode);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing and truncating in memory. Small writes are copied to an arena that grows with what the inode has dirty, so that
- * neighbouring small writes end up as one slice; large ones bring their own buffer.
+ * Writing and truncating in memory. Small writes are copied to an arena that grows with what the
+ * inode has dirty, so that neighbouring small writes end up as one slice; large ones bring their
+ * own buffer.
  */
 #include "fs/data.h"
 
@@ -92,7 +93,8 @@ static void note_change(struct fold_inode *inode, uint64_t end, bool kill_priv)
     fold_lock_drop(&inode->lock);
 }
 
-static int insert_locked(struct fold_data *d, uint64_t off, const uint8_t *data, uint32_t len, struct fold_buf *buf)
+static int insert_locked(struct fold_data *d, uint64_t off, const uint8_t *data, uint32_t len,
+                         struct fold_buf *buf)
 {
     struct fold_slice s = {.off = off, .data = data, .buf = buf, .len = len};
     fold_buf_ref(buf);
@@ -102,8 +104,9 @@ static int insert_locked(struct fold_data *d, uint64_t off, const uint8_t *data,
     return rc;
 }
 
-int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off, const uint8_t *data, uint32_t len,
-                    struct fold_buf *buf, bool kill_priv, uint64_t *dirty_bytes)
+int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                    const uint8_t *data, uint32_t len, struct fold_buf *buf, bool kill_priv,
+                    uint64_t *dirty_bytes)
 {
     if (off > FOLD_FILE_MAX || len > FOLD_FILE_MAX - off)
         return -EFBIG;
@@ -127,7 +130,8 @@ static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t
 {
     struct fold_buf *a = d->arena;
     if (a == NULL || a->cap - a->used < len) {
-        uint64_t want = FOLD_MAX(FOLD_MIN(d->dirty.bytes * 2, (uint64_t)ARENA_MAX), (uint64_t)ARENA_MIN);
+        uint64_t want =
+            FOLD_MAX(FOLD_MIN(d->dirty.bytes * 2, (uint64_t)ARENA_MAX), (uint64_t)ARENA_MIN);
         a = fold_buf_arena(s->budget, FOLD_MAX(want, (uint64_t)len));
         if (a == NULL)
             return NULL;
@@ -137,8 +141,8 @@ static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t
     return a->mem + a->used;
 }
 
-int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off, const void *data,
-                         uint32_t len, bool kill_priv, uint64_t *dirty_bytes)
+int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                         const void *data, uint32_t len, bool kill_priv, uint64_t *dirty_bytes)
 {
     if (off > FOLD_FILE_MAX || len > FOLD_FILE_MAX - off)
         return -EFBIG;
@@ -162,7 +166,8 @@ int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint6
     return rc;
 }
 
-int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size, bool kill_priv)
+int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size,
+                       bool kill_priv)
 {
     if (size > FOLD_FILE_MAX)
         return -EFBIG;
@@ -222,7 +227,8 @@ uint64_t fold_data_mapped(struct fold_inode *inode)
     uint64_t pending = d->dirty.bytes + d->flushing.bytes;
     uint64_t hidden_from = d->hidden_from;
     fold_rwlock_drop(&d->map);
-    /* What the recipe still has beyond a cut-off no longer counts; what is dirty may replace what is mapped. */
+    /* What the recipe still has beyond a cut-off no longer counts; what is dirty may replace what
+     * is mapped. */
     uint64_t kept = FOLD_MIN(mapped, hidden_from);
     if (pending == 0)
         return kept;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The content of a regular file as seen by requests: what is dirty in memory over what the recipe says.
- * Operations here are in-memory and O(1) or O(log n); the catalog follows when the inode is flushed (fs/flush.h).
+ * The content of a regular file as seen by requests: what is dirty in memory over what the recipe
+ * says. Operations here are in-memory and O(1) or O(log n); the catalog follows when the inode is
+ * flushed (fs/flush.h).
  */
 #ifndef FOLD_FS_DATA_H
 #define FOLD_FS_DATA_H
@@ -22,7 +23,7 @@ struct fold_frag {
 struct fold_frags {
     struct fold_frag at[FOLD_FRAGS];
     unsigned count;
-    bool listed;       /* in the refolder's list */
+    bool listed;               /* in the refolder's list */
     _Atomic uint64_t noted_ms; /* monotonic time of the last note */
 };
 
@@ -30,15 +31,19 @@ struct fold_data {
     struct fold_lock flush; /* rank FLUSH: one flush, truncate or range operation at a time */
 
     struct fold_frags *frags; /* flush lock; NULL until there is one */
-    uint64_t stored_end; /* flush lock: end of the farthest run flushed, which the size in the catalog may not reach yet */
-    uint64_t settled; /* flush lock: where the last flushed run ended at a cut that more data cannot move */
+    uint64_t stored_end;      /* flush lock: end of the farthest run flushed, which the size in the
+                                 catalog may not reach yet */
+    uint64_t settled; /* flush lock: where the last flushed run ended at a cut that more data cannot
+                         move */
 
-    struct fold_rwlock map;  /* rank INODE; guards the members below and the inode's recipe pages in the catalog */
+    struct fold_rwlock
+        map; /* rank INODE; guards the members below and the inode's recipe pages in the catalog */
     struct fold_slices dirty;    /* newest bytes */
     struct fold_slices flushing; /* bytes being stored; older than dirty, newer than the recipe */
     uint64_t hidden_ms;          /* monotonic time of the last cut-off */
-    uint64_t hidden_from;        /* recipe bytes from here on are cut off but not yet dropped; UINT64_MAX = none */
-    struct fold_buf *arena;      /* small writes are copied here */
+    uint64_t hidden_from; /* recipe bytes from here on are cut off but not yet dropped; UINT64_MAX =
+                             none */
+    struct fold_buf *arena; /* small writes are copied here */
 
     atomic_int error;      /* the newest write-back error; negative code, 0 if none ever */
     atomic_uint error_seq; /* rises with each error, so that every handle reports each once */
@@ -51,21 +56,25 @@ int fold_data_get(struct fold_inode *inode, struct fold_data **out) FOLD_MUST;
 void fold_data_destroy(struct fold_session *s, struct fold_data *d);
 
 /*
- * Sets the size (shrinks or extends): takes flush lock, map and inode lock; updates mtime and ctime; drops set-id bits if
- * `kill_priv`. -EFBIG. O(1) whatever the size.
+ * Sets the size (shrinks or extends): takes flush lock, map and inode lock; updates mtime and
+ * ctime; drops set-id bits if `kill_priv`. -EFBIG. O(1) whatever the size.
  */
-int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size, bool kill_priv) FOLD_MUST;
+int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size,
+                       bool kill_priv) FOLD_MUST;
 
 /*
- * Puts bytes into the dirty list: `buf` holds data[0..len) and a reference to it is taken. Size and times of the inode
- * follow. *dirty_bytes is what the inode has dirty now. -EFBIG, -ENOMEM, -ESTALE.
+ * Puts bytes into the dirty list: `buf` holds data[0..len) and a reference to it is taken. Size and
+ * times of the inode follow. *dirty_bytes is what the inode has dirty now. -EFBIG, -ENOMEM,
+ * -ESTALE.
  */
-int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off, const uint8_t *data, uint32_t len,
-                    struct fold_buf *buf, bool kill_priv, uint64_t *dirty_bytes) FOLD_MUST;
+int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                    const uint8_t *data, uint32_t len, struct fold_buf *buf, bool kill_priv,
+                    uint64_t *dirty_bytes) FOLD_MUST;
 
 /* The same for bytes that stay the caller's: they are copied. */
-int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off, const void *data,
-                         uint32_t len, bool kill_priv, uint64_t *dirty_bytes) FOLD_MUST;
+int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                         const void *data, uint32_t len, bool kill_priv,
+                         uint64_t *dirty_bytes) FOLD_MUST;
 
 /* Records a write-back error for all open handles. */
 void fold_data_fail(struct fold_data *d, int code);
@@ -76,7 +85,8 @@ int fold_data_error(struct fold_data *d, atomic_uint *seen);
 /* True if the inode has content or attributes that the catalog does not have yet. */
 bool fold_data_dirty(struct fold_inode *inode);
 
-/* Drops set-uid, and set-gid where it means execution, as a write by an unprivileged user does. Inode lock held. */
+/* Drops set-uid, and set-gid where it means execution, as a write by an unprivileged user does.
+ * Inode lock held. */
 void fold_data_kill_priv_locked(struct fold_inode *inode) FOLD_REQUIRES(inode->lock);
 
 /* Largest size of a file. */

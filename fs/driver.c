@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mounting through libfuse, serving with our own loop, and leaving in order. Signals are taken by a thread of their own: the
- * first SIGTERM or SIGINT makes everything durable and unmounts; the mount goes as soon as nobody uses it.
+ * Mounting through libfuse, serving with our own loop, and leaving in order. Signals are taken by a
+ * thread of their own: the first SIGTERM or SIGINT makes everything durable and unmounts; the mount
+ * goes as soon as nobody uses it.
  */
 #include "fs/driver.h"
 
@@ -98,14 +99,16 @@ static int new_fuse(struct driver *d, const char *store)
     return d->fuse != NULL ? 0 : -EINVAL;
 }
 
-/* The kernel reads ahead 128 KiB in FUSE mounts by default; more pays, since one request then covers many chunks. */
+/* The kernel reads ahead 128 KiB in FUSE mounts by default; more pays, since one request then
+ * covers many chunks. */
 static void set_readahead(const struct driver *d)
 {
     struct stat st;
     char path[64];
     if (stat(d->mountpoint, &st) != 0)
         return;
-    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
+    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
+             minor(st.st_dev));
     FILE *f = fopen(path, "we");
     if (f == NULL)
         return;
@@ -138,7 +141,8 @@ static void *signal_main(void *arg)
         if (umount2(d->mountpoint, 0) == 0)
             continue;
         if (errno == EBUSY)
-            fold_info("%s is in use; it is detached now and closed when its last user is gone", d->mountpoint);
+            fold_info("%s is in use; it is detached now and closed when its last user is gone",
+                      d->mountpoint);
         if (umount2(d->mountpoint, MNT_DETACH) != 0)
             fold_error("unmounting %s: %s", d->mountpoint, strerror(errno));
     }
@@ -190,7 +194,8 @@ static int mount_and_serve(struct driver *d, const char *store, int ready_fd)
     return rc;
 }
 
-int fold_driver_run(const char *store, const char *mountpoint, const struct fold_mount_options *opt, int ready_fd)
+int fold_driver_run(const char *store, const char *mountpoint, const struct fold_mount_options *opt,
+                    int ready_fd)
 {
     struct driver d = {.mountpoint = mountpoint};
     raise_fd_limit();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A mount from beginning to end: opens the volume, mounts, serves requests until the kernel ends the session, makes everything
- * durable and closes.
+ * A mount from beginning to end: opens the volume, mounts, serves requests until the kernel ends
+ * the session, makes everything durable and closes.
  */
 #ifndef FOLD_FS_DRIVER_H
 #define FOLD_FS_DRIVER_H
@@ -11,9 +11,10 @@
 struct fold_mount_options;
 
 /*
- * Blocks until unmounted. Once the kernel has completed its handshake one zero byte is written to `ready_fd` (if >= 0), which
- * is then closed. Returns 0 after a clean unmount; a negative code otherwise (nothing written to ready_fd if it never
- * became ready). Call once per process, before other threads exist.
+ * Blocks until unmounted. Once the kernel has completed its handshake one zero byte is written to
+ * `ready_fd` (if >= 0), which is then closed. Returns 0 after a clean unmount; a negative code
+ * otherwise (nothing written to ready_fd if it never became ready). Call once per process, before
+ * other threads exist.
  */
 int fold_driver_run(const char *store, const char *mountpoint, const struct fold_mount_options *opt,
                     int ready_fd) FOLD_MUST;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages are loaded when first touched, edited in memory, and stored together. After the commit they go to the page cache, so
- * that readers meet what the catalog has.
+ * Pages are loaded when first touched, edited in memory, and stored together. After the commit they
+ * go to the page cache, so that readers meet what the catalog has.
  */
 #include "fs/edit.h"
 
@@ -76,7 +76,8 @@ static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
     return c->rc == 0 ? p : NULL;
 }
 
-/* Cached copies of dropped pages must not be met again; a cached page that is not in the catalog is empty anyway. */
+/* Cached copies of dropped pages must not be met again; a cached page that is not in the catalog is
+ * empty anyway. */
 static int forget_page(void *arg, uint64_t page_no, const struct fold_page *p)
 {
     struct fold_edit *c = arg;
@@ -96,7 +97,8 @@ static void note_drop(struct fold_edit *c, uint64_t first, uint64_t last)
 /* Drops whole pages [first, last] of the recipe. */
 static void drop_pages(struct fold_edit *c, uint64_t first, uint64_t last)
 {
-    c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last, forget_page, c);
+    c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, first, last,
+                             forget_page, c);
     if (c->rc == 0)
         note_drop(c, first, last);
 }
@@ -113,7 +115,8 @@ static void drop_rest(struct fold_edit *c, uint64_t first)
 {
     uint64_t stays = 0;
     if (first > 0)
-        c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, 0, first - 1, add_mapped, &stays);
+        c->rc = fold_recipe_each(fold_session_catalog(c->session), c->inode->ino, 0, first - 1,
+                                 add_mapped, &stays);
     if (c->rc != 0)
         return;
     fold_lock_take(&c->inode->lock);
@@ -143,7 +146,8 @@ static void cut_off(struct fold_edit *c, uint64_t from)
 
 void fold_edit_begin(struct fold_edit *c, struct fold_session *s, struct fold_inode *inode)
 {
-    *c = (struct fold_edit){.session = s, .inode = inode, .txn = fold_txn_begin(fold_session_catalog(s))};
+    *c = (struct fold_edit){
+        .session = s, .inode = inode, .txn = fold_txn_begin(fold_session_catalog(s))};
     if (c->txn == NULL)
         c->rc = -ENOMEM;
     else if (inode->data->hidden_from != UINT64_MAX)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A flush moves the dirty list aside, cuts and stores it window by window without any lock that readers need, and commits each
- * window under the map lock. What is being stored stays readable in the `flushing` list until its extents are in the
- * catalog. A run that continues a chunk cut short by an earlier end of data takes that chunk's bytes back in front, so that
- * appended data is cut as if it had come in one piece.
+ * A flush moves the dirty list aside, cuts and stores it window by window without any lock that
+ * readers need, and commits each window under the map lock. What is being stored stays readable in
+ * the `flushing` list until its extents are in the catalog. A run that continues a chunk cut short
+ * by an earlier end of data takes that chunk's bytes back in front, so that appended data is cut as
+ * if it had come in one piece.
  */
 #include "fs/flush.h"
 
@@ -35,7 +36,8 @@ struct run {
     size_t first, n;
     uint64_t off;        /* first dirty byte */
     bool beside_tail;    /* a chunk before it could be continued but was not */
-    uint64_t start, end; /* what is cut: from the start of a continued chunk (before `off`) to what was decided */
+    uint64_t start, end; /* what is cut: from the start of a continued chunk (before `off`) to what
+                            was decided */
 };
 
 struct window {
@@ -79,9 +81,10 @@ static int add_slice(struct window *w, const struct fold_slice *s)
     return 0;
 }
 
-/* The chunk that ends at `off` only because data ended there; len 0 if there is none that may be continued. */
-static int open_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t off, const struct window *w,
-                      struct fold_extent *out)
+/* The chunk that ends at `off` only because data ended there; len 0 if there is none that may be
+ * continued. */
+static int open_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                      const struct window *w, struct fold_extent *out)
 {
     out->len = 0;
     if (off == 0 || off > inode->data->hidden_from)
@@ -95,7 +98,8 @@ static int open_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t
     if (i < page->page.count)
         e = page->page.extents[i];
     fold_cached_put(&page->cached);
-    if (e.kind != FOLD_EXTENT_DATA || (e.flags & FOLD_EXTENT_TAIL) == 0 || e.skip != 0 || e.off + e.len != off)
+    if (e.kind != FOLD_EXTENT_DATA || (e.flags & FOLD_EXTENT_TAIL) == 0 || e.skip != 0 ||
+        e.off + e.len != off)
         return 0;
     /* Newer bytes of the same window must not be covered by the old ones. */
     if (w->count > 0 && w->slices[w->count - 1].off + w->slices[w->count - 1].len > e.off)
@@ -125,11 +129,13 @@ static int add_stored(struct fold_session *s, struct window *w, const struct fol
 }
 
 /*
- * Which stored chunks before `off` a run of `len` bytes continues: only as long as what is cut again is not longer than what
- * comes with it, so that many small appends cost a logarithm of rewriting, not a square. *rest: one was left.
+ * Which stored chunks before `off` a run of `len` bytes continues: only as long as what is cut
+ * again is not longer than what comes with it, so that many small appends cost a logarithm of
+ * rewriting, not a square. *rest: one was left.
  */
-static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
-                         const struct window *w, struct fold_extent *tails, unsigned *count, bool *rest)
+static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                         uint64_t len, const struct window *w, struct fold_extent *tails,
+                         unsigned *count, bool *rest)
 {
     *count = 0;
     *rest = false;
@@ -148,7 +154,8 @@ static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint6
 }
 
 /* Starts a run at `off` with `len` bytes to come. */
-static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w, uint64_t off, uint64_t len)
+static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w,
+                     uint64_t off, uint64_t len)
 {
     struct run *runs = grow(w->runs, &w->run_cap, w->run_count + 1, sizeof *runs);
     if (runs == NULL)
@@ -166,7 +173,8 @@ static int begin_run(struct fold_session *s, struct fold_inode *inode, struct wi
             r->n++;
             continue;
         }
-        fold_warn("inode %llu: a chunk cannot be continued: %s", (unsigned long long)inode->ino, fold_err_text(rc));
+        fold_warn("inode %llu: a chunk cannot be continued: %s", (unsigned long long)inode->ino,
+                  fold_err_text(rc));
         /* Without the old bytes the new ones are cut on their own. */
         w->count = r->first;
         r->n = 0;
@@ -178,8 +186,8 @@ static int begin_run(struct fold_session *s, struct fold_inode *inode, struct wi
 }
 
 /* Bytes that follow each other from `pos` on, as far as it matters. */
-static uint64_t run_bytes(const struct fold_slices *m, struct fold_slice_pos pos, const struct fold_slice *s,
-                          uint64_t enough)
+static uint64_t run_bytes(const struct fold_slices *m, struct fold_slice_pos pos,
+                          const struct fold_slice *s, uint64_t enough)
 {
     uint64_t sum = s->len, next = s->off + s->len;
     while (sum < enough && (s = fold_slices_next(m, &pos)) != NULL && s->off == next) {
@@ -190,23 +198,25 @@ static uint64_t run_bytes(const struct fold_slices *m, struct fold_slice_pos pos
 }
 
 /*
- * Collects the window from the flushing list, which only the holder of the flush lock changes. *more: data is left behind
- * the window in the same run.
+ * Collects the window from the flushing list, which only the holder of the flush lock changes.
+ * *more: data is left behind the window in the same run.
  */
-static int window_fill(struct fold_session *s, struct fold_inode *inode, struct window *w, bool *more)
+static int window_fill(struct fold_session *s, struct fold_inode *inode, struct window *w,
+                       bool *more)
 {
     struct fold_slice_pos pos;
     uint64_t bytes = 0, next = UINT64_MAX;
     *more = false;
-    for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos); sl != NULL;
-         sl = fold_slices_next(&inode->data->flushing, &pos)) {
+    for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos);
+         sl != NULL; sl = fold_slices_next(&inode->data->flushing, &pos)) {
         if (bytes >= WINDOW_BYTES || w->count >= WINDOW_SLICES) {
             *more = sl->off == next;
             return 0;
         }
         int rc = 0;
         if (sl->off != next)
-            rc = begin_run(s, inode, w, sl->off, run_bytes(&inode->data->flushing, pos, sl, s->cut.max));
+            rc = begin_run(s, inode, w, sl->off,
+                           run_bytes(&inode->data->flushing, pos, sl, s->cut.max));
         if (rc == 0)
             rc = add_slice(w, sl);
         if (rc != 0)
@@ -229,7 +239,8 @@ static int window_cut(struct fold_session *s, struct window *w, bool hold_last)
     return rc;
 }
 
-/* The size the catalog may state: no dirty byte that could still be lost lies below it. Map lock held. */
+/* The size the catalog may state: no dirty byte that could still be lost lies below it. Map lock
+ * held. */
 static uint64_t safe_size(struct fold_inode *inode, uint64_t stored_end)
 {
     struct fold_data *d = inode->data;
@@ -260,8 +271,8 @@ static bool ends_open(const struct window *w, const struct run *r)
 }
 
 /* Notes where the runs meet chunks that were cut for other content. */
-static void note_seams(struct fold_session *s, struct fold_inode *inode, const struct window *w, uint64_t old_end,
-                       uint64_t size)
+static void note_seams(struct fold_session *s, struct fold_inode *inode, const struct window *w,
+                       uint64_t old_end, uint64_t size)
 {
     struct fold_data *d = inode->data;
     for (size_t i = 0; i < w->run_count; i++) {
@@ -290,8 +301,11 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
         fold_edit_punch(&c, w->runs[i].start, w->runs[i].end - w->runs[i].start);
     for (size_t i = 0; i < w->ingest.count; i++) {
         const struct fold_chunk *p = &w->ingest.pieces[i];
-        struct fold_extent e = {
-            .off = p->off, .len = p->len, .loc = p->loc, .kind = FOLD_EXTENT_DATA, .flags = p->flags};
+        struct fold_extent e = {.off = p->off,
+                                .len = p->len,
+                                .loc = p->loc,
+                                .kind = FOLD_EXTENT_DATA,
+                                .flags = p->flags};
         fold_edit_extent(&c, &e);
     }
     int rc = fold_edit_end(&c, safe_size(inode, last_end));
@@ -309,7 +323,8 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
 }
 
 /* One window; *done when nothing is left that may be stored now. */
-static int flush_window(struct fold_session *s, struct fold_inode *inode, bool hold_tail, bool *done)
+static int flush_window(struct fold_session *s, struct fold_inode *inode, bool hold_tail,
+                        bool *done)
 {
     struct window w = {0};
     bool more;
@@ -319,8 +334,8 @@ static int flush_window(struct fold_session *s, struct fold_inode *inode, bool h
         rc = window_cut(s, &w, hold_tail || more);
     if (rc == 0)
         rc = fold_ingest_store(&w.ingest, s->dedup, s->workers);
-    bool nothing = w.run_count > 0 && w.runs[w.run_count - 1].end == w.runs[w.run_count - 1].start &&
-                   w.run_count == 1;
+    bool nothing = w.run_count > 0 &&
+                   w.runs[w.run_count - 1].end == w.runs[w.run_count - 1].start && w.run_count == 1;
     if (rc == 0 && !nothing)
         rc = window_commit(s, inode, &w);
     fold_gate_leave(s->gate, token);
@@ -334,8 +349,8 @@ static int restore_rest(struct fold_data *d)
 {
     int rc = 0;
     struct fold_slice_pos pos;
-    for (const struct fold_slice *newer = fold_slices_seek(&d->dirty, 0, &pos); rc == 0 && newer != NULL;
-         newer = fold_slices_next(&d->dirty, &pos))
+    for (const struct fold_slice *newer = fold_slices_seek(&d->dirty, 0, &pos);
+         rc == 0 && newer != NULL; newer = fold_slices_next(&d->dirty, &pos))
         rc = fold_slices_punch(&d->flushing, newer->off, newer->len);
     for (const struct fold_slice *s = fold_slices_seek(&d->flushing, 0, &pos); rc == 0 && s != NULL;
          s = fold_slices_next(&d->flushing, &pos)) {
@@ -348,8 +363,8 @@ static int restore_rest(struct fold_data *d)
 }
 
 /*
- * Gives up on data that cannot be stored: the error goes to every open handle, and the file ends where its stored
- * content does, so that nobody reads bytes that were never written.
+ * Gives up on data that cannot be stored: the error goes to every open handle, and the file ends
+ * where its stored content does, so that nobody reads bytes that were never written.
  */
 static void give_up(struct fold_inode *inode, int code)
 {
@@ -365,7 +380,8 @@ static void give_up(struct fold_inode *inode, int code)
          s = fold_slices_next(&d->dirty, &pos))
         end = s->off + s->len;
     fold_lock_take(&inode->lock);
-    inode->attr.size = FOLD_MIN(inode->attr.size, FOLD_MAX(end, FOLD_MIN(inode->disk_size, d->hidden_from)));
+    inode->attr.size =
+        FOLD_MIN(inode->attr.size, FOLD_MAX(end, FOLD_MIN(inode->disk_size, d->hidden_from)));
     fold_lock_drop(&inode->lock);
     fold_rwlock_drop(&d->map);
 }

@@ -10,39 +10,46 @@
 struct fold_session;
 
 /*
- * Stores all dirty data of the inode and commits recipe, size and times. Survives the process on return (not yet the
- * power cut). For inodes without data only dirty attributes are committed. Takes the inode's locks; the caller holds
- * none. Returns the error of this flush; it is also kept for the handles.
+ * Stores all dirty data of the inode and commits recipe, size and times. Survives the process on
+ * return (not yet the power cut). For inodes without data only dirty attributes are committed.
+ * Takes the inode's locks; the caller holds none. Returns the error of this flush; it is also kept
+ * for the handles.
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
-/* Stores what a streaming writer has completed so far; a chunk still growing at the end is left dirty. */
+/* Stores what a streaming writer has completed so far; a chunk still growing at the end is left
+ * dirty. */
 void fold_flush_stream(struct fold_session *s, struct fold_inode *inode);
 
 /* fold_flush_inode, then durable on stable storage. */
 int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
 /*
- * For operations that edit the recipe themselves (punch, copy): takes the flush lock, flushes all, then takes the map lock
- * exclusively: dirty and flushing are empty, nothing is hidden. fold_flush_unfreeze drops both locks.
+ * For operations that edit the recipe themselves (punch, copy): takes the flush lock, flushes all,
+ * then takes the map lock exclusively: dirty and flushing are empty, nothing is hidden.
+ * fold_flush_unfreeze drops both locks.
  */
 int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_flush_unfreeze(struct fold_inode *inode) FOLD_NO_ANALYSIS;
 
 /* The same for two inodes, which may be one. */
-int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a, struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
+int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a,
+                       struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
 
 /*
- * The same as fold_flush_all for the periodic commit: files that were cut off a moment ago and are still open are left
- * for the next time, since whoever rewrites a file should not have its empty middle made durable.
+ * The same as fold_flush_all for the periodic commit: files that were cut off a moment ago and are
+ * still open are left for the next time, since whoever rewrites a file should not have its empty
+ * middle made durable.
  */
 int fold_flush_due(struct fold_session *s) FOLD_MUST;
 
 /* Everything of the volume, durable on return (foldfs sync, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;
 
-/* Marks the inode as having dirty attributes (times, size), to be committed in the background. Inode lock held. */
-void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode) FOLD_REQUIRES(inode->lock);
+/* Marks the inode as having dirty attributes (times, size), to be committed in the background.
+ * Inode lock held. */
+void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode)
+    FOLD_REQUIRES(inode->lock);
 
 #endif

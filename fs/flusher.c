@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One list of inodes with dirty data, each holding a reference, and one timer thread. Urgent inodes go to the worker pool; the
- * timer flushes and syncs everything more often than the commit interval, so that nothing gets older than that.
+ * One list of inodes with dirty data, each holding a reference, and one timer thread. Urgent inodes
+ * go to the worker pool; the timer flushes and syncs everything more often than the commit
+ * interval, so that nothing gets older than that.
  */
 #include "fs/flusher.h"
 

@@ -49,8 +49,8 @@ static int prepare(struct fold_session *s, struct fold_inode *inode, bool trunca
     return rc;
 }
 
-int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate, bool kill_priv,
-                     struct fold_handle **out)
+int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
+                     bool kill_priv, struct fold_handle **out)
 {
     struct fold_handle *h = calloc(1, sizeof *h);
     if (h == NULL)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files: what fuse_file_info.fh points to between open and release, and the list of all of them, so that those the kernel
- * never released (a connection that was cut) are closed with the session.
+ * Open files: what fuse_file_info.fh points to between open and release, and the list of all of
+ * them, so that those the kernel never released (a connection that was cut) are closed with the
+ * session.
  */
 #ifndef FOLD_FS_HANDLE_H
 #define FOLD_FS_HANDLE_H
@@ -14,10 +15,10 @@ struct fold_handles;
 struct fold_session;
 
 struct fold_handle {
-    struct fold_inode *inode; /* referenced, counted in opens */
-    int flags;                /* open flags */
-    bool direct;              /* FOPEN_DIRECT_IO */
-    atomic_uint error_seen;   /* error_seq of the data already reported through this handle */
+    struct fold_inode *inode;    /* referenced, counted in opens */
+    int flags;                   /* open flags */
+    bool direct;                 /* FOPEN_DIRECT_IO */
+    atomic_uint error_seen;      /* error_seq of the data already reported through this handle */
     _Atomic uint64_t next_read;  /* end of the last read: sequential readers are prefetched for */
     _Atomic uint64_t prefetched; /* prefetch issued up to this file offset */
     struct fold_handle *prev, *next; /* private to the list */
@@ -29,11 +30,11 @@ int fold_handles_create(struct fold_handles **out) FOLD_MUST;
 void fold_handles_destroy(struct fold_session *s, struct fold_handles *all);
 
 /*
- * A handle on a regular file; the caller's reference on the inode moves to it. With `truncate` the file is emptied first.
- * -ESTALE if the inode has left the catalog, -ENOMEM.
+ * A handle on a regular file; the caller's reference on the inode moves to it. With `truncate` the
+ * file is emptied first. -ESTALE if the inode has left the catalog, -ENOMEM.
  */
-int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate, bool kill_priv,
-                     struct fold_handle **out) FOLD_MUST;
+int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
+                     bool kill_priv, struct fold_handle **out) FOLD_MUST;
 
 void fold_handle_close(struct fold_session *s, struct fold_handle *h);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cutter wants contiguous bytes; dirty data is a list of slices. A chunk that ends inside its slice is used in place;
- * one that reaches into the next slice is copied to scratch memory first (one chunk per slice, not per chunk).
- * Each chunk is fingerprinted as soon as it is cut, while its bytes are in the CPU's cache.
+ * The cutter wants contiguous bytes; dirty data is a list of slices. A chunk that ends inside its
+ * slice is used in place; one that reaches into the next slice is copied to scratch memory first
+ * (one chunk per slice, not per chunk). Each chunk is fingerprinted as soon as it is cut, while its
+ * bytes are in the CPU's cache.
  */
 #include "fs/ingest.h"
 
@@ -83,8 +84,8 @@ static void copy_out(struct cursor c, uint8_t *dst, size_t len)
     }
 }
 
-static int emit(struct fold_ingest *g, const struct fold_dedup *dedup, const uint8_t *data, size_t len,
-                uint64_t off, uint8_t flags)
+static int emit(struct fold_ingest *g, const struct fold_dedup *dedup, const uint8_t *data,
+                size_t len, uint64_t off, uint8_t flags)
 {
     if (g->count == g->cap) {
         size_t cap = g->cap > 0 ? g->cap * 2 : 64;
@@ -109,9 +110,10 @@ static size_t cut_at(const struct fold_cut *cut, const uint8_t *data, size_t len
     return block <= len ? block : 0;
 }
 
-/* One chunk at `pos`, of at most `avail` bytes; *len is 0 if the data ends before the chunk does. */
-static int next_chunk(struct fold_ingest *g, const struct fold_cut *cut, const struct cursor *c, uint64_t pos,
-                      size_t avail, const uint8_t **data, size_t *len)
+/* One chunk at `pos`, of at most `avail` bytes; *len is 0 if the data ends before the chunk does.
+ */
+static int next_chunk(struct fold_ingest *g, const struct fold_cut *cut, const struct cursor *c,
+                      uint64_t pos, size_t avail, const uint8_t **data, size_t *len)
 {
     const struct fold_slice *s = &c->slices[c->i];
     *data = s->data + c->skip;
@@ -130,8 +132,9 @@ static int next_chunk(struct fold_ingest *g, const struct fold_cut *cut, const s
     return 0;
 }
 
-int fold_ingest_cut(struct fold_ingest *g, const struct fold_cut *cut, const struct fold_dedup *dedup,
-                    const struct fold_slice *slices, size_t n, bool hold_tail, uint64_t *end)
+int fold_ingest_cut(struct fold_ingest *g, const struct fold_cut *cut,
+                    const struct fold_dedup *dedup, const struct fold_slice *slices, size_t n,
+                    bool hold_tail, uint64_t *end)
 {
     assert(n > 0);
     struct cursor c = {.slices = slices, .n = n};
@@ -178,7 +181,8 @@ int fold_ingest_cut(struct fold_ingest *g, const struct fold_cut *cut, const str
     return 0;
 }
 
-/* The parallel part: groups of chunks, each small enough for one batch, several where there are several threads. */
+/* The parallel part: groups of chunks, each small enough for one batch, several where there are
+ * several threads. */
 struct store_job {
     struct fold_chunk *chunks;
     size_t count;
@@ -200,15 +204,18 @@ static void store_batch(void *arg, size_t i)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
 }
 
-static int store_all(struct fold_chunk *chunks, size_t count, struct fold_dedup *dedup, struct fold_workers *workers)
+static int store_all(struct fold_chunk *chunks, size_t count, struct fold_dedup *dedup,
+                     struct fold_workers *workers)
 {
-    struct store_job job = {.chunks = chunks, .count = count, .dedup = dedup, .per_batch = FOLD_DEDUP_BATCH / 2};
+    struct store_job job = {
+        .chunks = chunks, .count = count, .dedup = dedup, .per_batch = FOLD_DEDUP_BATCH / 2};
     atomic_init(&job.rc, 0);
     fold_workers_parallel(workers, (count + job.per_batch - 1) / job.per_batch, store_batch, &job);
     return atomic_load(&job.rc);
 }
 
-/* Marks in `again` the pieces whose fingerprint an earlier one has; returns their number. `slots` has mask + 1 places. */
+/* Marks in `again` the pieces whose fingerprint an earlier one has; returns their number. `slots`
+ * has mask + 1 places. */
 static size_t find_repeats(const struct fold_ingest *g, bool *again, uint32_t *slots, size_t mask)
 {
     size_t repeats = 0;
@@ -226,11 +233,12 @@ static size_t find_repeats(const struct fold_ingest *g, bool *again, uint32_t *s
 }
 
 /*
- * Chunks that occur more than once among the pieces must not be stored by several threads at the same time, none of which
- * sees the others': first the first ones, then the repeats, which find them.
+ * Chunks that occur more than once among the pieces must not be stored by several threads at the
+ * same time, none of which sees the others': first the first ones, then the repeats, which find
+ * them.
  */
-static int store_with_repeats(struct fold_ingest *g, const bool *again, size_t repeats, struct fold_dedup *dedup,
-                              struct fold_workers *workers)
+static int store_with_repeats(struct fold_ingest *g, const bool *again, size_t repeats,
+                              struct fold_dedup *dedup, struct fold_workers *workers)
 {
     struct fold_chunk *sorted = malloc(g->count * sizeof *sorted);
     if (sorted == NULL)

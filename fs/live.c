@@ -53,7 +53,8 @@ static int live_sync(void *session, json_t *args, struct fold_control_reply *rep
 
 static void gc_progress(void *arg, const struct fold_collect_progress *p)
 {
-    json_t *line = json_pack("{s:s, s:I, s:I}", "step", p->step, "done", (json_int_t)p->done, "total", (json_int_t)p->total);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "step", p->step, "done", (json_int_t)p->done,
+                             "total", (json_int_t)p->total);
     if (line != NULL)
         (void)fold_control_progress(arg, line);
 }
@@ -85,7 +86,8 @@ static int live_gc(void *session, json_t *args, struct fold_control_reply *reply
 
 static void du_progress(void *arg, const char *step, uint64_t done, uint64_t total)
 {
-    json_t *line = json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t)done, "total", (json_int_t)total);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t)done, "total",
+                             (json_int_t)total);
     if (line != NULL)
         (void)fold_control_progress(arg, line);
 }
@@ -98,7 +100,8 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     size_t n = json_array_size(inodes);
     if (n == 0)
         return -EINVAL;
-    struct fold_usage_options opt = {.arg = reply, .progress = du_progress, .cancelled = gc_cancelled};
+    struct fold_usage_options opt = {
+        .arg = reply, .progress = du_progress, .cancelled = gc_cancelled};
     FOLD_AUTO(free) fold_ino *from = calloc(n, sizeof *from);
     FOLD_AUTO(free) struct fold_usage *rows = calloc(n, sizeof *rows);
     struct fold_usage total;
@@ -143,11 +146,8 @@ static int live_scrub(void *session, json_t *args, struct fold_control_reply *re
 }
 
 static const struct fold_control_verb verbs[] = {
-    {"stats", live_stats},
-    {"sync", live_sync},
-    {"gc", live_gc},
-    {"scrub", live_scrub},
-    {"du", live_du},
+    {"stats", live_stats}, {"sync", live_sync}, {"gc", live_gc},
+    {"scrub", live_scrub}, {"du", live_du},
 };
 
 int fold_live_start(struct fold_session *s)

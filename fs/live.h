@@ -9,7 +9,8 @@
 
 struct fold_session;
 
-/* Starts the control socket of the session (none on a read-only mount: the store is not written to). */
+/* Starts the control socket of the session (none on a read-only mount: the store is not written
+ * to). */
 int fold_live_start(struct fold_session *s) FOLD_MUST;
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each thread owns one buffer at a time. The payload of a write begins 80 bytes into the request (two 40-byte headers), so
- * buffers begin 80 bytes before a page. What libfuse does not pass on is read from the raw request here: the set-id
- * wishes of the kernel; and what it cannot ask for is added to the INIT reply in the write hook.
+ * Each thread owns one buffer at a time. The payload of a write begins 80 bytes into the request
+ * (two 40-byte headers), so buffers begin 80 bytes before a page. What libfuse does not pass on is
+ * read from the raw request here: the set-id wishes of the kernel; and what it cannot ask for is
+ * added to the INIT reply in the write hook.
  */
 #include "fs/loop.h"
 
@@ -16,9 +17,10 @@
 #include <linux/fuse.h>
 #include <sys/uio.h>
 
-#define WRITE_LEAD    (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
-#define REQUEST_BYTES (256u * 4096u + 4096u) /* what libfuse's session expects a read to be able to return */
-#define KEPT_BUFFERS  64u
+#define WRITE_LEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define REQUEST_BYTES                                                                              \
+    (256u * 4096u + 4096u) /* what libfuse's session expects a read to be able to return */
+#define KEPT_BUFFERS 64u
 
 /* Not in the kernel headers of the oldest system we build on; bits of the 64-bit flag word. */
 #define INIT_KILLPRIV_V2 (1ull << 28)
@@ -48,8 +50,8 @@ struct fold_buf *fold_loop_buffer(const void *data, size_t len)
 }
 
 /*
- * The kernel orders what was done before a reply before the requests that follow from it. ThreadSanitizer cannot see that;
- * under it the two ends are tied together by an atomic.
+ * The kernel orders what was done before a reply before the requests that follow from it.
+ * ThreadSanitizer cannot see that; under it the two ends are tied together by an atomic.
  */
 #if defined(__SANITIZE_THREAD__)
 static atomic_uint kernel_order;
@@ -111,7 +113,8 @@ static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
     return read(fd, buf, len);
 }
 
-int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int ready_fd, struct fold_loop **out)
+int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int ready_fd,
+                     struct fold_loop **out)
 {
     static const struct fuse_custom_io io = {.writev = hook_writev, .read = hook_read};
     struct fold_loop *l = calloc(1, sizeof *l);
@@ -141,7 +144,8 @@ void fold_loop_destroy(struct fold_loop *l)
     free(l);
 }
 
-/* Reads what libfuse does not hand to handlers. The request is at least a header long and comes from the kernel. */
+/* Reads what libfuse does not hand to handlers. The request is at least a header long and comes
+ * from the kernel. */
 static void look_at(struct fold_loop *l, const uint8_t *mem, size_t len)
 {
     struct fuse_in_header h;
@@ -205,7 +209,8 @@ static int serve_one(struct fold_loop *l)
     look_at(l, current->mem, (size_t)n);
     struct fuse_buf request = {.size = (size_t)n, .mem = current->mem};
     fuse_session_process_buf(l->fuse, &request);
-    /* A buffer that was kept, even if it has been given back meanwhile, returns to the pool with its charge. */
+    /* A buffer that was kept, even if it has been given back meanwhile, returns to the pool with
+     * its charge. */
     if (current->charged || atomic_load_explicit(&current->refs, memory_order_acquire) > 1) {
         fold_buf_put(current);
         current = NULL;

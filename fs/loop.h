@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The request loop: threads that read requests into pooled buffers and dispatch them. A handler may keep the buffer its request
- * came in (large writes do, so that their payload is never copied); the loop then goes on with a fresh one.
+ * The request loop: threads that read requests into pooled buffers and dispatch them. A handler may
+ * keep the buffer its request came in (large writes do, so that their payload is never copied); the
+ * loop then goes on with a fresh one.
  */
 #ifndef FOLD_FS_LOOP_H
 #define FOLD_FS_LOOP_H
@@ -12,8 +13,10 @@ struct fold_loop;
 struct fold_session;
 struct fuse_session;
 
-/* Sets up buffers and the hooks of a mounted fuse session. `ready_fd` gets its byte when INIT has been answered. */
-int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int ready_fd, struct fold_loop **out) FOLD_MUST;
+/* Sets up buffers and the hooks of a mounted fuse session. `ready_fd` gets its byte when INIT has
+ * been answered. */
+int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int ready_fd,
+                     struct fold_loop **out) FOLD_MUST;
 void fold_loop_destroy(struct fold_loop *l);
 
 /* Serves with `threads` threads until the kernel ends the session. 0 after an unmount. */

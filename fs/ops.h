@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The request handlers, by kind. Each runs on a thread of the request loop (or of the worker pool where it says so)
- * and replies exactly once, possibly later and from another thread.
+ * The request handlers, by kind. Each runs on a thread of the request loop (or of the worker pool
+ * where it says so) and replies exactly once, possibly later and from another thread.
  */
 #ifndef FOLD_FS_OPS_H
 #define FOLD_FS_OPS_H
@@ -9,14 +9,17 @@
 #include "fs/reply.h"
 
 /* Fill their part of the table. */
-void fold_ops_name(struct fuse_lowlevel_ops *ops);  /* lookup forget mknod mkdir symlink link unlink rmdir rename readlink */
-void fold_ops_attr(struct fuse_lowlevel_ops *ops);  /* getattr setattr statfs access */
-void fold_ops_dir(struct fuse_lowlevel_ops *ops);   /* opendir readdir readdirplus releasedir fsyncdir */
+void fold_ops_name(struct fuse_lowlevel_ops *ops); /* lookup forget mknod mkdir symlink link unlink
+                                                      rmdir rename readlink */
+void fold_ops_attr(struct fuse_lowlevel_ops *ops); /* getattr setattr statfs access */
+void fold_ops_dir(
+    struct fuse_lowlevel_ops *ops); /* opendir readdir readdirplus releasedir fsyncdir */
 void fold_ops_xattr(struct fuse_lowlevel_ops *ops); /* set get list remove */
 void fold_ops_file(struct fuse_lowlevel_ops *ops);  /* create open read write flush release fsync */
 void fold_ops_range(struct fuse_lowlevel_ops *ops); /* fallocate lseek copy_file_range */
 
-/* What the kernel's request said beyond libfuse's arguments: set by the request loop before it dispatches. */
+/* What the kernel's request said beyond libfuse's arguments: set by the request loop before it
+ * dispatches. */
 struct fold_raw_request {
     bool kill_priv; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID or FUSE_OPEN_KILL_SUIDGID */
 };

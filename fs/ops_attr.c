@@ -146,8 +146,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 }
 
 /*
- * Used is what the store occupies and free what can still be written, so the size is their sum: it moves when others
- * use the host, but used and free never contradict each other.
+ * Used is what the store occupies and free what can still be written, so the size is their sum: it
+ * moves when others use the host, but used and free never contradict each other.
  */
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files: create, open, read, write, flush, fsync, release. Short work is done on the loop's thread; what may wait for
- * the disk or for much data goes to the worker pool, which replies.
+ * Open files: create, open, read, write, flush, fsync, release. Short work is done on the loop's
+ * thread; what may wait for the disk or for much data goes to the worker pool, which replies.
  */
 #include "fs/ops.h"
 
@@ -61,8 +61,8 @@ static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, 
 }
 
 /* A handle for the request; the reference on the inode moves to it on success. */
-static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi, bool truncate,
-                       bool kill_priv)
+static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi,
+                       bool truncate, bool kill_priv)
 {
     struct fold_handle *h;
     int rc = fold_handle_open(s, inode, fi->flags, truncate, kill_priv, &h);
@@ -95,7 +95,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fold_handle_close(s, handle_of(fi)); /* the caller was interrupted: no release will come */
 }
 
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                      struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode;
@@ -115,7 +116,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fold_pagecache_set(s->pages, inode->ino, 0, &empty);
     }
     if (rc == 0)
-        rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0, fold_raw_request.kill_priv);
+        rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0,
+                         fold_raw_request.kill_priv);
     if (rc != 0) {
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
@@ -135,7 +137,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 }
 
 /* What a sequential reader should have prefetched now: false if nothing. */
-static bool prefetch_range(struct fold_handle *h, uint64_t off, uint64_t end, uint64_t *from, uint64_t *len)
+static bool prefetch_range(struct fold_handle *h, uint64_t off, uint64_t end, uint64_t *from,
+                           uint64_t *len)
 {
     uint64_t expected = atomic_exchange_explicit(&h->next_read, end, memory_order_relaxed);
     if (off + PREFETCH_BYTES < expected || off > expected + PREFETCH_BYTES / 4)
@@ -165,7 +168,8 @@ static void prefetch_task(void *arg)
 }
 
 /* On the pool, since it waits for the disk. Takes the reference. */
-static void prefetch_later(struct fold_session *s, struct fold_inode *inode, uint64_t from, uint64_t len)
+static void prefetch_later(struct fold_session *s, struct fold_inode *inode, uint64_t from,
+                           uint64_t len)
 {
     struct prefetch *p = malloc(sizeof *p);
     if (p != NULL) {
@@ -188,7 +192,8 @@ static void reply_copied(fuse_req_t req, const struct fold_read *r)
     free(copy);
 }
 
-static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                    struct fuse_file_info *fi)
 {
     (void)ino;
     struct fold_session *s = fold_req_session(req);
@@ -233,16 +238,17 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
     const struct fuse_buf *b = &in->buf[0];
     bool kill_priv = fold_raw_request.kill_priv;
     uint64_t dirty = 0;
-    int rc = in->count == 1 && (b->flags & FUSE_BUF_IS_FD) == 0 && b->size <= UINT32_MAX ? 0 : -EINVAL;
+    int rc =
+        in->count == 1 && (b->flags & FUSE_BUF_IS_FD) == 0 && b->size <= UINT32_MAX ? 0 : -EINVAL;
     if (rc == 0)
         rc = fold_space_admit(s, b->size);
     if (rc == 0) {
         fold_caller_modifies(req, h->inode, kill_priv);
         struct fold_buf *mine = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
-        rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, mine, kill_priv,
-                                            &dirty)
-                          : fold_data_write_copy(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size, kill_priv,
-                                                 &dirty);
+        rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size,
+                                            mine, kill_priv, &dirty)
+                          : fold_data_write_copy(s, h->inode, (uint64_t)off, b->mem,
+                                                 (uint32_t)b->size, kill_priv, &dirty);
     }
     if (rc != 0) {
         fold_reply(req, rc);
@@ -255,7 +261,8 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
         fold_budget_reply_write(s->budget, req, b->size);
 }
 
-/* The result of storing, or an error met earlier in the background that this handle has not been told. */
+/* The result of storing, or an error met earlier in the background that this handle has not been
+ * told. */
 static int settle(struct fold_handle *h, int rc)
 {
     int earlier = fold_data_error(h->inode->data, &h->error_seen);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations on ranges of recipes: fallocate, SEEK_DATA and SEEK_HOLE, copy_file_range. Each flushes the file first and then edits or
- * reads its recipe with everybody else held off; all run on the worker pool.
+ * Operations on ranges of recipes: fallocate, SEEK_DATA and SEEK_HOLE, copy_file_range. Each
+ * flushes the file first and then edits or reads its recipe with everybody else held off; all run
+ * on the worker pool.
  */
 #include "fs/ops.h"
 
@@ -92,7 +93,8 @@ static int allocate_page(struct fold_edit *e, uint64_t off, uint64_t end)
         const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
         uint64_t stop = x != NULL ? FOLD_MIN(end, x->off) : end;
         if (stop > off) {
-            struct fold_extent hole = {.off = off, .len = (uint32_t)(stop - off), .kind = FOLD_EXTENT_UNWRITTEN};
+            struct fold_extent hole = {
+                .off = off, .len = (uint32_t)(stop - off), .kind = FOLD_EXTENT_UNWRITTEN};
             fold_edit_extent(e, &hole);
         }
         off = x != NULL ? x->off + x->len : end;
@@ -101,7 +103,8 @@ static int allocate_page(struct fold_edit *e, uint64_t off, uint64_t end)
     return e->rc;
 }
 
-static int allocate(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len, bool keep_size)
+static int allocate(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
+                    bool keep_size)
 {
     uint64_t end = off + len;
     int rc = 0;
@@ -147,7 +150,8 @@ static void fallocate_task(void *arg)
     free(t);
 }
 
-static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
 {
     (void)ino;
     static const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
@@ -176,9 +180,10 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     run(&t, fallocate_task);
 }
 
-/* First data byte (`data`) or hole byte at or after `off`; `size` if there is none. The file is frozen. */
-static int seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size, bool data,
-                uint64_t *out)
+/* First data byte (`data`) or hole byte at or after `off`; `size` if there is none. The file is
+ * frozen. */
+static int seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size,
+                bool data, uint64_t *out)
 {
     while (off < size) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
@@ -246,7 +251,8 @@ static void lseek_task(void *arg)
     free(t);
 }
 
-static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                     struct fuse_file_info *fi)
 {
     (void)ino;
     if ((whence != SEEK_DATA && whence != SEEK_HOLE) || off < 0) {
@@ -262,7 +268,8 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 }
 
 /* Copies the extents of one source page that lie in [from, end) to where `delta` moves them. */
-static int share_page(struct fold_edit *e, const struct fold_inode *from, uint64_t off, uint64_t end, uint64_t delta)
+static int share_page(struct fold_edit *e, const struct fold_inode *from, uint64_t off,
+                      uint64_t end, uint64_t delta)
 {
     struct fold_cached_page *page;
     int rc = fold_pagecache_get(e->session->pages, from->ino, off / FOLD_PAGE_BYTES, &page);
@@ -330,8 +337,9 @@ static void copy_task(void *arg)
     free(t);
 }
 
-static void op_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in, fuse_ino_t ino_out,
-                    off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+static void op_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+                    fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len,
+                    int flags)
 {
     (void)ino_in;
     (void)ino_out;

@@ -11,7 +11,8 @@ struct fold_pagecache {
     struct fold_catalog *catalog;
 };
 
-int fold_pagecache_create(size_t limit_bytes, struct fold_catalog *catalog, struct fold_pagecache **out)
+int fold_pagecache_create(size_t limit_bytes, struct fold_catalog *catalog,
+                          struct fold_pagecache **out)
 {
     struct fold_pagecache *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -60,7 +61,8 @@ static struct fold_cached_page *enter(struct fold_pagecache *c, fold_ino ino, ui
     return p;
 }
 
-int fold_pagecache_get(struct fold_pagecache *c, fold_ino ino, uint64_t page_no, struct fold_cached_page **out)
+int fold_pagecache_get(struct fold_pagecache *c, fold_ino ino, uint64_t page_no,
+                       struct fold_cached_page **out)
 {
     struct fold_cached *v = fold_cache_get(c->cache, ino, page_no);
     if (v != NULL) {
@@ -75,7 +77,8 @@ int fold_pagecache_get(struct fold_pagecache *c, fold_ino ino, uint64_t page_no,
     return *out != NULL ? 0 : -ENOMEM;
 }
 
-void fold_pagecache_set(struct fold_pagecache *c, fold_ino ino, uint64_t page_no, struct fold_page *page)
+void fold_pagecache_set(struct fold_pagecache *c, fold_ino ino, uint64_t page_no,
+                        struct fold_page *page)
 {
     struct fold_cached_page *p = enter(c, ino, page_no, page);
     if (p != NULL)

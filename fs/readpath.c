@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Three layers, newest first: dirty, flushing, recipe (up to the cut-off of a pending truncate). The walk takes from the
- * newest layer that covers the cursor and goes on to where that piece ends or a newer layer begins.
+ * Three layers, newest first: dirty, flushing, recipe (up to the cut-off of a pending truncate).
+ * The walk takes from the newest layer that covers the cursor and goes on to where that piece ends
+ * or a newer layer begins.
  */
 #include "fs/readpath.h"
 
@@ -19,7 +20,8 @@
 #define ZEROS (64u << 10)
 static const uint8_t zeros[ZEROS];
 
-/* One piece found under the lock, to be turned into memory after it: `data` for slices, else an extent (kind 0: a hole). */
+/* One piece found under the lock, to be turned into memory after it: `data` for slices, else an
+ * extent (kind 0: a hole). */
 struct fold_part {
     const uint8_t *data;
     struct fold_extent extent;
@@ -177,8 +179,8 @@ int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct
     return rc != 0 ? rc : add_chunk(s, r, chunk, e);
 }
 
-static int add_slice(struct fold_session *s, struct fold_read *r, const struct fold_slice *sl, uint64_t off,
-                     uint64_t end)
+static int add_slice(struct fold_session *s, struct fold_read *r, const struct fold_slice *sl,
+                     uint64_t off, uint64_t end)
 {
     fold_buf_ref(sl->buf);
     int rc = add_pin(s, r, (struct fold_pin){.kind = PIN_BUF, .buf = sl->buf});
@@ -187,7 +189,8 @@ static int add_slice(struct fold_session *s, struct fold_read *r, const struct f
 }
 
 /* [off, end) of the recipe alone. */
-static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64_t end, struct fold_read *r)
+static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64_t end,
+                      struct fold_read *r)
 {
     while (off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
@@ -198,7 +201,8 @@ static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64
             return rc;
         for (uint32_t i = fold_page_find(&page->page, off); rc == 0 && off < page_end; i++) {
             struct fold_extent part;
-            if (i >= page->page.count || !fold_extent_slice(&page->page.extents[i], off, page_end - off, &part)) {
+            if (i >= page->page.count ||
+                !fold_extent_slice(&page->page.extents[i], off, page_end - off, &part)) {
                 rc = add_hole(r, off, page_end);
                 off = page_end;
                 break;
@@ -216,16 +220,16 @@ static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64
 }
 
 /* [off, end) below the flushing layer: the recipe up to the cut-off, zeros behind it. */
-static int add_base(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
-                    struct fold_read *r)
+static int add_base(struct fold_session *s, const struct fold_inode *inode, uint64_t off,
+                    uint64_t end, struct fold_read *r)
 {
     uint64_t edge = FOLD_MAX(off, FOLD_MIN(end, inode->data->hidden_from));
     int rc = add_recipe(s, inode->ino, off, edge, r);
     return rc != 0 ? rc : add_hole(r, edge, end);
 }
 
-static int add_below(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
-                     struct fold_read *r)
+static int add_below(struct fold_session *s, const struct fold_inode *inode, uint64_t off,
+                     uint64_t end, struct fold_read *r)
 {
     int rc = 0;
     struct fold_slice_pos pos;
@@ -245,8 +249,8 @@ static int add_below(struct fold_session *s, const struct fold_inode *inode, uin
     return rc;
 }
 
-static int collect_mapped(struct fold_session *s, const struct fold_inode *inode, uint64_t off, uint64_t end,
-                          struct fold_read *r)
+static int collect_mapped(struct fold_session *s, const struct fold_inode *inode, uint64_t off,
+                          uint64_t end, struct fold_read *r)
 {
     int rc = 0;
     struct fold_slice_pos pos;
@@ -272,12 +276,14 @@ static int resolve(struct fold_session *s, struct fold_read *r)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
         const struct fold_part *p = &r->parts[i];
-        rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len) : fold_read_extent(s, &p->extent, r);
+        rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len)
+                             : fold_read_extent(s, &p->extent, r);
     }
     return rc;
 }
 
-int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len, struct fold_read *r)
+int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
+                     struct fold_read *r)
 {
     int rc = add_recipe(s, inode->ino, off, off + len, r);
     return rc != 0 ? rc : resolve(s, r);
@@ -338,7 +344,8 @@ struct stretch {
 
 #define STRETCHES 128u
 
-/* Adds an extent: neighbours in the segment are asked for together; a stored chunk is not longer than its raw bytes. */
+/* Adds an extent: neighbours in the segment are asked for together; a stored chunk is not longer
+ * than its raw bytes. */
 static size_t add_stretch(struct stretch *list, size_t n, const struct fold_extent *e)
 {
     struct stretch *last = n > 0 ? &list[n - 1] : NULL;
@@ -352,7 +359,8 @@ static size_t add_stretch(struct stretch *list, size_t n, const struct fold_exte
     return n;
 }
 
-void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len)
+void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                        uint64_t len)
 {
     struct fold_data *d = inode->data;
     struct stretch list[STRETCHES];

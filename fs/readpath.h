@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way out: what bytes a file has in a range, as a list of pieces of memory that need no copying: dirty slices, mapped
- * segments, decoded chunks, zeros. Everything listed stays valid until fini.
+ * The way out: what bytes a file has in a range, as a list of pieces of memory that need no
+ * copying: dirty slices, mapped segments, decoded chunks, zeros. Everything listed stays valid
+ * until fini.
  */
 #ifndef FOLD_FS_READPATH_H
 #define FOLD_FS_READPATH_H
@@ -27,15 +28,16 @@ struct fold_read {
 };
 
 /*
- * Collects [off, off+len) of a regular file, clipped at its size. Takes the map lock shared and the inode lock. `r` must
- * be zeroed; fini it in every case. -EIO and the errors of fold_store_view: nothing may be used.
+ * Collects [off, off+len) of a regular file, clipped at its size. Takes the map lock shared and the
+ * inode lock. `r` must be zeroed; fini it in every case. -EIO and the errors of fold_store_view:
+ * nothing may be used.
  */
 int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
                       struct fold_read *r) FOLD_MUST;
 
 /*
- * The same of the stored content alone, dirty data left out. The caller holds the flush lock of the inode, so that the recipe
- * stands still, and is inside the gate.
+ * The same of the stored content alone, dirty data left out. The caller holds the flush lock of the
+ * inode, so that the recipe stands still, and is inside the gate.
  */
 int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
                      struct fold_read *r) FOLD_MUST;
@@ -43,12 +45,14 @@ int fold_read_recipe(struct fold_session *s, struct fold_inode *inode, uint64_t 
 void fold_read_fini(struct fold_session *s, struct fold_read *r);
 
 /* Appends the bytes of one extent to the list. */
-int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r) FOLD_MUST;
+int fold_read_extent(struct fold_session *s, const struct fold_extent *e,
+                     struct fold_read *r) FOLD_MUST;
 
 /* Copies the collected bytes out. -EIO if a mapping faults. */
 int fold_read_copy(const struct fold_read *r, void *dst) FOLD_MUST;
 
 /* Has the segments behind [off, off+len) read into memory and mapped. May wait for the disk. */
-void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len);
+void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64_t off,
+                        uint64_t len);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Works under the flush lock of the inode: the recipe then stands still, while writers go on into the dirty list. Reads
- * the recipe's bytes window by window, cuts them, and commits only if the cuts differ from those the recipe has.
+ * Works under the flush lock of the inode: the recipe then stands still, while writers go on into
+ * the dirty list. Reads the recipe's bytes window by window, cuts them, and commits only if the
+ * cuts differ from those the recipe has.
  */
 #include "fs/refold.h"
 
@@ -22,10 +23,11 @@
 /* Without meeting the old cuts after that many bytes beyond the place, enough is enough. */
 #define FARTHEST (64ull << 20)
 /* Places closer than this are one. */
-#define NEAR (1u << 20)
+#define NEAR     (1u << 20)
 #define QUIET_MS 10000u
 #define LOOK_MS  2000u
-/* How many extents before a place cutting begins: the chunk before a fragment is whole, the one before it surely is. */
+/* How many extents before a place cutting begins: the chunk before a fragment is whole, the one
+ * before it surely is. */
 #define LEAD 2u
 
 struct fold_refolder {
@@ -75,7 +77,8 @@ static void add_place(struct fold_frags *f, uint64_t lo, uint64_t hi)
     near->hi = FOLD_MAX(near->hi, hi);
 }
 
-/* Remembers in the catalog that the file waits for refolding, so that an unmount in between does not lose that. */
+/* Remembers in the catalog that the file waits for refolding, so that an unmount in between does
+ * not lose that. */
 static void set_flag(struct fold_inode *inode, bool on)
 {
     fold_lock_take(&inode->lock);
@@ -128,15 +131,17 @@ void fold_refold_unnote(struct fold_inode *inode, uint64_t at)
     }
 }
 
-/* Start of the extent LEAD extents before `lo`, or where data begins after a hole; never beyond `lo`. */
-static int find_start(struct fold_session *s, struct fold_inode *inode, uint64_t lo, uint64_t *start)
+/* Start of the extent LEAD extents before `lo`, or where data begins after a hole; never beyond
+ * `lo`. */
+static int find_start(struct fold_session *s, struct fold_inode *inode, uint64_t lo,
+                      uint64_t *start)
 {
     *start = lo;
     if (s->cut.kind == FOLD_CUT_FIXED) {
         *start = lo - lo % s->cut.avg;
         return 0;
     }
-    for (unsigned step = 0; step < LEAD && *start > 0; step++) {
+    for (unsigned step = 0; step<LEAD && * start> 0; step++) {
         struct fold_cached_page *page;
         int rc = fold_pagecache_get(s->pages, inode->ino, (*start - 1) / FOLD_PAGE_BYTES, &page);
         if (rc != 0)
@@ -153,9 +158,10 @@ static int find_start(struct fold_session *s, struct fold_inode *inode, uint64_t
     return 0;
 }
 
-/* True if the recipe has an extent that is exactly this chunk (`whole`), or one that starts a chunk there. */
-static int recipe_agrees(struct fold_session *s, const struct fold_inode *inode, const struct fold_chunk *c, bool whole,
-                         bool *agrees)
+/* True if the recipe has an extent that is exactly this chunk (`whole`), or one that starts a chunk
+ * there. */
+static int recipe_agrees(struct fold_session *s, const struct fold_inode *inode,
+                         const struct fold_chunk *c, bool whole, bool *agrees)
 {
     struct fold_cached_page *page;
     int rc = fold_pagecache_get(s->pages, inode->ino, c->off / FOLD_PAGE_BYTES, &page);
@@ -167,7 +173,8 @@ static int recipe_agrees(struct fold_session *s, const struct fold_inode *inode,
     /* An extent is split where a page ends: the rest of the chunk is then in the next page. */
     uint64_t page_end = (c->off / FOLD_PAGE_BYTES + 1) * (uint64_t)FOLD_PAGE_BYTES;
     if (whole && *agrees)
-        *agrees = e->len == FOLD_MIN((uint64_t)c->len, page_end - c->off) && ((e->flags ^ c->flags) & FOLD_EXTENT_TAIL) == 0;
+        *agrees = e->len == FOLD_MIN((uint64_t)c->len, page_end - c->off) &&
+                  ((e->flags ^ c->flags) & FOLD_EXTENT_TAIL) == 0;
     fold_cached_put(&page->cached);
     return 0;
 }
@@ -178,8 +185,8 @@ struct span {
 };
 
 /* Leaves out what already is as it should be at the end; *same: nothing differs at all. */
-static int compare_cuts(struct fold_session *s, struct fold_inode *inode, struct fold_ingest *g, uint64_t hi,
-                        struct span *sp, bool *same)
+static int compare_cuts(struct fold_session *s, struct fold_inode *inode, struct fold_ingest *g,
+                        uint64_t hi, struct span *sp, bool *same)
 {
     *same = true;
     for (size_t i = 0; i < g->count; i++) {
@@ -203,8 +210,8 @@ static int compare_cuts(struct fold_session *s, struct fold_inode *inode, struct
     return 0;
 }
 
-static int commit_span(struct fold_session *s, struct fold_inode *inode, const struct fold_ingest *g,
-                       const struct span *sp)
+static int commit_span(struct fold_session *s, struct fold_inode *inode,
+                       const struct fold_ingest *g, const struct span *sp)
 {
     struct fold_data *d = inode->data;
     fold_rwlock_write(&d->map);
@@ -213,8 +220,11 @@ static int commit_span(struct fold_session *s, struct fold_inode *inode, const s
     fold_edit_punch(&e, sp->start, sp->end - sp->start);
     for (size_t i = 0; i < g->count; i++) {
         const struct fold_chunk *c = &g->pieces[i];
-        struct fold_extent x = {
-            .off = c->off, .len = c->len, .loc = c->loc, .kind = FOLD_EXTENT_DATA, .flags = c->flags};
+        struct fold_extent x = {.off = c->off,
+                                .len = c->len,
+                                .loc = c->loc,
+                                .kind = FOLD_EXTENT_DATA,
+                                .flags = c->flags};
         fold_edit_extent(&e, &x);
     }
     fold_lock_take(&inode->lock);
@@ -226,7 +236,8 @@ static int commit_span(struct fold_session *s, struct fold_inode *inode, const s
 }
 
 /* One window from `sp->start`. Flush lock held, nothing hidden. */
-static int refold_window(struct fold_session *s, struct fold_inode *inode, uint64_t hi, uint64_t size, struct span *sp)
+static int refold_window(struct fold_session *s, struct fold_inode *inode, uint64_t hi,
+                         uint64_t size, struct span *sp)
 {
     uint64_t len = FOLD_MIN((uint64_t)WINDOW, size - sp->start);
     uint8_t *bytes = malloc(len);
@@ -266,7 +277,8 @@ static int has_unwritten(void *arg, uint64_t page_no, const struct fold_page *p)
     return 0;
 }
 
-static int refold_place(struct fold_session *s, struct fold_inode *inode, struct fold_frag place, uint64_t size)
+static int refold_place(struct fold_session *s, struct fold_inode *inode, struct fold_frag place,
+                        uint64_t size)
 {
     struct span sp = {0};
     int rc = find_start(s, inode, FOLD_MIN(place.lo, size), &sp.start);
@@ -347,7 +359,8 @@ static int run_due(struct fold_refolder *r, uint64_t quiet_ms)
         fold_lock_drop(&list[i]->data->flush);
         int rc = atomic_load(&r->stopping) ? 0 : fold_refold_inode(r->session, list[i]);
         if (rc != 0) {
-            fold_warn("inode %llu is not refolded: %s", (unsigned long long)list[i]->ino, fold_err_text(rc));
+            fold_warn("inode %llu is not refolded: %s", (unsigned long long)list[i]->ino,
+                      fold_err_text(rc));
             first = first != 0 ? first : rc;
         }
         fold_itable_put(r->session->inodes, list[i]);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Refolding: random overwrites leave a file in pieces that no sequentially written copy has. Places where that happened are
- * noted, and when the file has been quiet for a while the chunks around them are cut again as if the content had been
- * written at once, up to where the new cuts meet the old ones.
+ * Refolding: random overwrites leave a file in pieces that no sequentially written copy has. Places
+ * where that happened are noted, and when the file has been quiet for a while the chunks around
+ * them are cut again as if the content had been written at once, up to where the new cuts meet the
+ * old ones.
  */
 #ifndef FOLD_FS_REFOLD_H
 #define FOLD_FS_REFOLD_H
@@ -20,16 +21,19 @@ void fold_refolder_stop(struct fold_refolder *r);
 /* Stops, and forgets what is noted. */
 void fold_refolder_destroy(struct fold_refolder *r);
 
-/* Notes that the chunks around [lo, hi] of the file may not be what its content alone would give. Flush lock held. */
+/* Notes that the chunks around [lo, hi] of the file may not be what its content alone would give.
+ * Flush lock held. */
 void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_t lo, uint64_t hi);
 
-/* A file was opened: if an earlier mount left it in pieces, all of it is noted. Its data object exists; no lock held. */
+/* A file was opened: if an earlier mount left it in pieces, all of it is noted. Its data object
+ * exists; no lock held. */
 void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode);
 
 /* The place `at` is settled after all: a writer went on there. Flush lock held. */
 void fold_refold_unnote(struct fold_inode *inode, uint64_t at);
 
-/* Cuts again now what is noted, for one inode or for all. No lock may be held. The first error is returned. */
+/* Cuts again now what is noted, for one inode or for all. No lock may be held. The first error is
+ * returned. */
 int fold_refold_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 int fold_refolder_run(struct fold_refolder *r) FOLD_MUST;
 

@@ -28,9 +28,11 @@ void fold_reply_fill(const struct fold_attr *attr, uint64_t mapped, struct stat 
 void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct stat *st);
 
 /* Entry parameter with the long timeouts of a single-writer volume; counts one lookup. -ENOMEM. */
-int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode, struct fuse_entry_param *e) FOLD_MUST;
+int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode,
+                          struct fuse_entry_param *e) FOLD_MUST;
 
-/* Reply with the inode, which stays referenced by the caller; a reply that cannot be delivered is not counted. */
+/* Reply with the inode, which stays referenced by the caller; a reply that cannot be delivered is
+ * not counted. */
 void fold_reply_entry(fuse_req_t req, struct fold_inode *inode);
 /* Replies that there is no such name, so that the kernel remembers. */
 void fold_reply_no_entry(fuse_req_t req);

@@ -54,8 +54,8 @@ static json_t *damage_json(const struct fold_scrub_damage *d)
             name = json_sprintf("inode %" PRIu64, d->inos[i]); /* a name that is no UTF-8 */
         json_array_append_new(files, name);
     }
-    return json_pack("{s:s, s:I, s:s, s:s, s:o}", "segment", seg, "offset", (json_int_t)d->loc.off, "fingerprint", fp,
-                     "what", d->what, "files", files);
+    return json_pack("{s:s, s:I, s:s, s:s, s:o}", "segment", seg, "offset", (json_int_t)d->loc.off,
+                     "fingerprint", fp, "what", d->what, "files", files);
 }
 
 static json_t *result_json(const struct fold_scrub_result *r, bool complete)
@@ -63,18 +63,21 @@ static json_t *result_json(const struct fold_scrub_result *r, bool complete)
     json_t *damage = json_array();
     for (size_t i = 0; i < r->count; i++)
         json_array_append_new(damage, damage_json(&r->damage[i]));
-    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "complete", complete, "segments", (json_int_t)r->segments,
-                     "chunks", (json_int_t)r->chunks, "bytes", (json_int_t)r->bytes, "resumed_at",
-                     (json_int_t)r->resumed_at, "not_listed", (json_int_t)r->not_listed, "damaged", damage);
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "complete", complete, "segments",
+                     (json_int_t)r->segments, "chunks", (json_int_t)r->chunks, "bytes",
+                     (json_int_t)r->bytes, "resumed_at", (json_int_t)r->resumed_at, "not_listed",
+                     (json_int_t)r->not_listed, "damaged", damage);
 }
 
-int fold_scrubber_run(struct fold_session *s, const struct fold_scrubber_options *opt, json_t **report)
+int fold_scrubber_run(struct fold_session *s, const struct fold_scrubber_options *opt,
+                      json_t **report)
 {
     struct call c = {.opt = opt};
     *report = NULL;
     if (atomic_exchange(&running, true))
         return -EBUSY;
-    fold_hasher_init(&c.hasher, (enum fold_hash_kind)s->volume->params.hash, s->volume->params.secret);
+    fold_hasher_init(&c.hasher, (enum fold_hash_kind)s->volume->params.hash,
+                     s->volume->params.secret);
     struct fold_scrub_options how = {
         .rate = opt->rate,
         .restart = opt->restart,

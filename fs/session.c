@@ -66,7 +66,8 @@ static int open_volume(struct fold_session *s, const char *store)
     v.store = (struct fold_store_options){
         .segment_bytes = fold_space_segment_bytes(&host),
         .fp_width = params.hash == FOLD_HASH_SHA256 ? 32 : 16,
-        .codec = o->codec == FOLD_MOUNT_CODEC_VOLUME ? (enum fold_codec)params.codec : (enum fold_codec)o->codec,
+        .codec = o->codec == FOLD_MOUNT_CODEC_VOLUME ? (enum fold_codec)params.codec
+                                                     : (enum fold_codec)o->codec,
         .verify = (enum fold_verify)o->verify,
         .index_cache_bytes = o->index_cache_bytes / 4,
         .locality_cache_bytes = o->index_cache_bytes / 4,
@@ -91,8 +92,8 @@ static int open_parts(struct fold_session *s)
         rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
     if (rc == 0) {
         fold_itable_set_session(s->inodes, s);
-        rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret, s->opt.read_only,
-                             &s->dedup);
+        rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret,
+                             s->opt.read_only, &s->dedup);
     }
     if (rc == 0)
         rc = s->opt.read_only ? 0 : fold_ballast_open(v->fd, &s->ballast);
@@ -116,7 +117,8 @@ static int open_parts(struct fold_session *s)
     return rc;
 }
 
-int fold_session_open(const char *store, const struct fold_mount_options *opt, struct fold_session **out)
+int fold_session_open(const char *store, const struct fold_mount_options *opt,
+                      struct fold_session **out)
 {
     fold_guard_install();
     struct fold_session *s = calloc(1, sizeof *s);
@@ -141,13 +143,14 @@ int fold_session_close(struct fold_session *s)
     int first = 0;
     fold_control_stop(s->control);
     bool writable = s->volume != NULL && !s->opt.read_only;
-    /* Threads end first; what they belong to is in use until the workers have run the last flush. */
+    /* Threads end first; what they belong to is in use until the workers have run the last flush.
+     */
     fold_flusher_stop(s->flusher);
     fold_collector_stop(s->collector);
     fold_refolder_stop(s->refolder);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
-    fold_workers_destroy(s->workers); /* runs what is queued, flushes included */
+    fold_workers_destroy(s->workers);    /* runs what is queued, flushes included */
     fold_handles_destroy(s, s->handles); /* left behind by a connection that was cut */
     fold_collector_destroy(s->collector);
     fold_refolder_destroy(s->refolder);

@@ -30,10 +30,11 @@ struct fold_session {
     struct fold_volume *volume;
     struct fold_itable *inodes;
     struct fold_handles *handles; /* open files */
-    struct fold_cut cut; /* how the volume chunks; fixed */
+    struct fold_cut cut;          /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
-    struct fold_gate *gate; /* around everything that holds chunk locations outside of the catalog */
+    struct fold_gate
+        *gate; /* around everything that holds chunk locations outside of the catalog */
     struct fold_ballast *ballast; /* NULL on a read-only mount */
     struct fold_budget *budget;
     struct fold_flusher *flusher;
@@ -47,11 +48,13 @@ struct fold_session {
     _Atomic int64_t space_left;     /* fs/space.c: bytes that may still be accepted */
     _Atomic uint64_t space_seen_ms; /* fs/space.c: when the host was asked */
     atomic_uint fsyncs;             /* running now */
-    bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent */
+    bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent
+                        */
 };
 
 /* Opens the volume and all that serves it. On failure everything is undone. */
-int fold_session_open(const char *store, const struct fold_mount_options *opt, struct fold_session **out) FOLD_MUST;
+int fold_session_open(const char *store, const struct fold_mount_options *opt,
+                      struct fold_session **out) FOLD_MUST;
 
 /* Makes everything durable and closes. Returns the first error. */
 int fold_session_close(struct fold_session *s);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks of up to BLOCK slices, kept in an array ordered by offset; no block is empty. A full block is halved, except at the end
- * of the map, where sequential writers append: there a new block is opened.
+ * Blocks of up to BLOCK slices, kept in an array ordered by offset; no block is empty. A full block
+ * is halved, except at the end of the map, where sequential writers append: there a new block is
+ * opened.
  */
 #include "fs/slicemap.h"
 
@@ -44,7 +45,8 @@ static uint32_t find_block(const struct fold_slices *m, uint64_t off)
     return lo;
 }
 
-static struct fold_slice *seek(const struct fold_slices *m, uint64_t off, struct fold_slice_pos *pos)
+static struct fold_slice *seek(const struct fold_slices *m, uint64_t off,
+                               struct fold_slice_pos *pos)
 {
     pos->block = find_block(m, off);
     pos->index = 0;
@@ -63,7 +65,8 @@ static struct fold_slice *seek(const struct fold_slices *m, uint64_t off, struct
     return &b->s[lo];
 }
 
-const struct fold_slice *fold_slices_seek(const struct fold_slices *m, uint64_t off, struct fold_slice_pos *pos)
+const struct fold_slice *fold_slices_seek(const struct fold_slices *m, uint64_t off,
+                                          struct fold_slice_pos *pos)
 {
     return seek(m, off, pos);
 }
@@ -169,7 +172,8 @@ static int split(struct fold_slices *m, struct fold_slice_pos pos, uint64_t at_o
 {
     struct fold_slice *s = &m->blocks[pos.block]->s[pos.index];
     uint32_t keep = (uint32_t)(at_off - s->off);
-    struct fold_slice right = {.off = at_off, .data = s->data + keep, .buf = s->buf, .len = s->len - keep};
+    struct fold_slice right = {
+        .off = at_off, .data = s->data + keep, .buf = s->buf, .len = s->len - keep};
     s->len = keep;
     m->bytes -= right.len;
     struct fold_slice_pos where = {pos.block, pos.index + 1};
@@ -218,7 +222,8 @@ int fold_slices_punch(struct fold_slices *m, uint64_t off, uint64_t len)
 }
 
 /* The slice that ends where `s` begins, in the file and in memory, is made longer instead. */
-static bool extend_left(struct fold_slices *m, struct fold_slice_pos pos, const struct fold_slice *s)
+static bool extend_left(struct fold_slices *m, struct fold_slice_pos pos,
+                        const struct fold_slice *s)
 {
     if (pos.index == 0) {
         if (pos.block == 0)

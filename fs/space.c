@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#define LOOK_MS     500
+#define LOOK_MS 500
 /* A sixteenth of the host filesystem, but within these, and never more than a quarter. */
 #define RESERVE_MIN (16ull << 20)
 #define RESERVE_MAX (64ull << 20)
@@ -44,7 +44,8 @@ static int left(struct fold_session *s, uint64_t *bytes)
     int rc = fold_io_statvfs(s->volume->fd, &host);
     if (rc < 0)
         return rc;
-    if (__builtin_mul_overflow((uint64_t)host.f_bavail, (uint64_t)host.f_frsize, &usable) || usable > INT64_MAX)
+    if (__builtin_mul_overflow((uint64_t)host.f_bavail, (uint64_t)host.f_frsize, &usable) ||
+        usable > INT64_MAX)
         usable = INT64_MAX;
     uint64_t reserve = fold_space_reserve(&host), held = fold_ballast_held(s->ballast);
     uint64_t taken = reserve - FOLD_MIN(reserve, held) + fold_budget_used(s->budget);

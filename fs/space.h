@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can still be written: free bytes of the host filesystem less a reserve that keeps deletes and the catalog going,
- * less what is dirty in memory. Thread-safe.
+ * What can still be written: free bytes of the host filesystem less a reserve that keeps deletes
+ * and the catalog going, less what is dirty in memory. Thread-safe.
  */
 #ifndef FOLD_FS_SPACE_H
 #define FOLD_FS_SPACE_H
@@ -15,7 +15,8 @@ struct fold_session;
 /* What a new name or inode may cost in the catalog, with room for journal and compaction. */
 #define FOLD_SPACE_NAME_BYTES 4096
 
-/* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most twice a second. */
+/* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most
+ * twice a second. */
 int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
 
 /* What df shows, in bytes. */
@@ -30,7 +31,8 @@ int fold_space_figures(struct fold_session *s, struct fold_space *out) FOLD_MUST
 /* Bytes of the host filesystem that are never given to file data. */
 uint64_t fold_space_reserve(const struct statvfs *host);
 
-/* Size of new segments: small on a small host, so that collecting needs little room to copy into. */
+/* Size of new segments: small on a small host, so that collecting needs little room to copy into.
+ */
 uint32_t fold_space_segment_bytes(const struct statvfs *host);
 
 #endif

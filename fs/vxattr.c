@@ -72,9 +72,9 @@ static void print_fragments(const struct fold_usage *u, char out[VALUE_BYTES])
 }
 
 static const struct value values[] = {
-    {"logical", false, print_logical}, {"stored", false, print_stored},
-    {"unique", true, print_unique},    {"shared", true, print_shared},
-    {"ratio", false, print_ratio},     {"chunks", false, print_chunks},
+    {"logical", false, print_logical},     {"stored", false, print_stored},
+    {"unique", true, print_unique},        {"shared", true, print_shared},
+    {"ratio", false, print_ratio},         {"chunks", false, print_chunks},
     {"fragments", false, print_fragments},
 };
 

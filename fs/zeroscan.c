@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A block scan at FOLD_ZERO_RUN / 2 meets every run of FOLD_ZERO_RUN bytes; what it meets is then measured to the byte. Runs at
- * slice edges are carried over to the next slice.
+ * A block scan at FOLD_ZERO_RUN / 2 meets every run of FOLD_ZERO_RUN bytes; what it meets is then
+ * measured to the byte. Runs at slice edges are carried over to the next slice.
  */
 #include "fs/zeroscan.h"
 
@@ -76,7 +76,8 @@ static int scan_slice(struct fold_zeroscan *z, const struct fold_slice *s)
     return rc;
 }
 
-bool fold_zeroscan_find(struct fold_zeroscan *z, uint64_t pos, uint64_t limit, struct fold_zero_run *out, int *rc)
+bool fold_zeroscan_find(struct fold_zeroscan *z, uint64_t pos, uint64_t limit,
+                        struct fold_zero_run *out, int *rc)
 {
     while (*rc == 0 && z->next < z->n && (z->scanned < limit || z->open.start < z->open.end)) {
         *rc = scan_slice(z, &z->slices[z->next++]);

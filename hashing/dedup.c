@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One batch goes through: twins inside the batch, filter, store lookup, verification, and one put for all that is new.
- * Counters are relaxed atomics, added once per batch. The filter is derived data: until its rebuilding has finished
- * it is fed but not believed.
+ * One batch goes through: twins inside the batch, filter, store lookup, verification, and one put
+ * for all that is new. Counters are relaxed atomics, added once per batch. The filter is derived
+ * data: until its rebuilding has finished it is fed but not believed.
  */
 #include "hashing/dedup.h"
 
@@ -16,8 +16,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#define FILTER_NAME "filter"
-#define TWIN_SLOTS  512u
+#define FILTER_NAME       "filter"
+#define TWIN_SLOTS        512u
 #define REBUILD_DOUBLINGS 2u
 
 struct counters {
@@ -40,7 +40,7 @@ struct fold_dedup {
 struct batch {
     struct fold_chunk *pieces;
     size_t n;
-    uint16_t twin[FOLD_DEDUP_BATCH]; /* index of an earlier equal piece, or its own */
+    uint16_t twin[FOLD_DEDUP_BATCH];  /* index of an earlier equal piece, or its own */
     uint16_t fresh[FOLD_DEDUP_BATCH]; /* pieces to be put */
     bool collided[FOLD_DEDUP_BATCH];  /* same fingerprint as a stored chunk of other content */
     size_t fresh_count;
@@ -70,12 +70,13 @@ static void *rebuild_main(void *arg)
     if (rc == 0)
         atomic_store(&d->ready, true);
     else if (rc != -ECANCELED)
-        fold_warn("the filter could not be rebuilt (%s); lookups go to the index", fold_err_text(rc));
+        fold_warn("the filter could not be rebuilt (%s); lookups go to the index",
+                  fold_err_text(rc));
     return NULL;
 }
 
-int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind kind, const uint8_t *secret,
-                    bool read_only, struct fold_dedup **out)
+int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind kind,
+                    const uint8_t *secret, bool read_only, struct fold_dedup **out)
 {
     struct fold_dedup *d = calloc(1, sizeof *d);
     if (d == NULL)
@@ -121,7 +122,8 @@ void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd)
     if (clean && atomic_load(&d->ready) && info.doublings < REBUILD_DOUBLINGS) {
         int rc = fold_filter_save(d->filter, storefd, FILTER_NAME, fold_store_stamp(d->store));
         if (rc != 0)
-            fold_warn("the filter was not saved (%s); the next mount rebuilds it", fold_err_text(rc));
+            fold_warn("the filter was not saved (%s); the next mount rebuilds it",
+                      fold_err_text(rc));
     }
     fold_filter_destroy(d->filter);
     free(d);
@@ -151,8 +153,7 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
             struct fold_chunk *q = &b->pieces[slots[h]];
             if (!fold_fp_equal(&p->fp, &q->fp))
                 continue;
-            if (p->len == q->len &&
-                (fold_hasher_trusted(&d->hasher) || same_bytes(p, q))) {
+            if (p->len == q->len && (fold_hasher_trusted(&d->hasher) || same_bytes(p, q))) {
                 b->twin[i] = slots[h];
                 b->verified += fold_hasher_trusted(&d->hasher) ? 0 : p->len;
             } else {
@@ -165,8 +166,10 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
     }
 }
 
-/* Compares bytes, or under a cryptographic fingerprint only sees to it that the stored copy is whole. */
-static int look_at_hit(struct fold_dedup *d, const struct fold_chunk *p, struct fold_loc loc, bool *equal)
+/* Compares bytes, or under a cryptographic fingerprint only sees to it that the stored copy is
+ * whole. */
+static int look_at_hit(struct fold_dedup *d, const struct fold_chunk *p, struct fold_loc loc,
+                       bool *equal)
 {
     if (!fold_hasher_trusted(&d->hasher))
         return fold_store_compare(d->store, loc, p->data, p->len, equal);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The decision "seen before or new": fingerprint, filter, locality cache, index, byte comparison, and only then either
- * the old location or a new record. A hash alone never decides unless it is cryptographic. Thread-safe.
+ * The decision "seen before or new": fingerprint, filter, locality cache, index, byte comparison,
+ * and only then either the old location or a new record. A hash alone never decides unless it is
+ * cryptographic. Thread-safe.
  */
 #ifndef FOLD_HASHING_DEDUP_H
 #define FOLD_HASHING_DEDUP_H
@@ -37,14 +38,15 @@ struct fold_ingest_counts {
 };
 
 /*
- * `storefd` is where the filter was saved (not kept). If it was not, or is stale, a thread rebuilds it from the index while
- * everything counts as maybe seen. `read_only`: no filter; only fingerprints and counts may be asked for (`store` may be
- * NULL). -ENOMEM, -errno.
+ * `storefd` is where the filter was saved (not kept). If it was not, or is stale, a thread rebuilds
+ * it from the index while everything counts as maybe seen. `read_only`: no filter; only
+ * fingerprints and counts may be asked for (`store` may be NULL). -ENOMEM, -errno.
  */
-int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind kind, const uint8_t *secret,
-                    bool read_only, struct fold_dedup **out) FOLD_MUST;
+int fold_dedup_open(struct fold_store *store, int storefd, enum fold_hash_kind kind,
+                    const uint8_t *secret, bool read_only, struct fold_dedup **out) FOLD_MUST;
 
-/* Stops the rebuilding; with `clean` saves the filter for the next mount (the store must still be open). */
+/* Stops the rebuilding; with `clean` saves the filter for the next mount (the store must still be
+ * open). */
 void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd);
 
 /* Computes piece->fp; call while the bytes are still in the CPU's cache. */
@@ -54,8 +56,8 @@ void fold_dedup_fingerprint(const struct fold_dedup *d, struct fold_chunk *piece
 #define FOLD_DEDUP_BATCH 128
 
 /*
- * Finds or stores n (<= FOLD_DEDUP_BATCH) fingerprinted pieces and sets loc and duplicate. On failure nothing may be used:
- * what was stored is garbage. -ENOSPC, -EIO, ...
+ * Finds or stores n (<= FOLD_DEDUP_BATCH) fingerprinted pieces and sets loc and duplicate. On
+ * failure nothing may be used: what was stored is garbage. -ENOSPC, -EIO, ...
  */
 int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n) FOLD_MUST;
 

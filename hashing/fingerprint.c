@@ -70,7 +70,8 @@ static void xxh3_one(const struct fold_kernels *k, const uint8_t *secret, const 
 {
     uint64_t v[2];
     k->fingerprint(data, len, secret, v);
-#ifdef FOLD_FORCE_COLLISIONS /* the program of a test only: a thousand fingerprints for everything */
+#ifdef FOLD_FORCE_COLLISIONS /* the program of a test only: a thousand fingerprints for everything \
+                              */
     v[0] &= 0x3ff;
     v[1] = v[0] * UINT64_C(0x9e3779b97f4a7c15);
 #endif

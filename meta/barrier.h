@@ -29,9 +29,10 @@ void fold_barrier_remove(struct fold_barrier *b, struct fold_segment *s);
 int fold_barrier_sync(struct fold_barrier *b) FOLD_MUST;
 
 /*
- * For an fsync with little data: writes what is appended but not safe as pieces of a redo record (meta/redo.h) to `buf`, and
- * how far each segment is then covered to `marks`. -E2BIG if it does not fit in `cap` or a sync is needed for other
- * reasons. fold_barrier_logged: the record is on stable storage.
+ * For an fsync with little data: writes what is appended but not safe as pieces of a redo record
+ * (meta/redo.h) to `buf`, and how far each segment is then covered to `marks`. -E2BIG if it does
+ * not fit in `cap` or a sync is needed for other reasons. fold_barrier_logged: the record is on
+ * stable storage.
  */
 int fold_barrier_unlogged(struct fold_barrier *b, void *buf, size_t cap, size_t *len,
                           struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count) FOLD_MUST;

@@ -2,9 +2,10 @@
 /*
  * Life cycle of the catalog: format, open with replay, close.
  *
- * Opening replays the journal into the database's memory. The files with these commits stay until the next checkpoint, less what
- * did not count, which must never come back; so opening writes next to nothing and works on a full host, too.
- * A read-only catalog works on a private copy of the database and leaves the journal alone.
+ * Opening replays the journal into the database's memory. The files with these commits stay until
+ * the next checkpoint, less what did not count, which must never come back; so opening writes next
+ * to nothing and works on a full host, too. A read-only catalog works on a private copy of the
+ * database and leaves the journal alone.
  */
 #include "meta/catalog.h"
 
@@ -23,8 +24,9 @@
 #define CACHE_BYTES   (64u << 20)
 
 /*
- * The database must never write to disk by itself: what it writes has to wait for the data it names. Commits stop at four
- * times journal_bytes; an entry takes at most about four times its journal bytes in memory.
+ * The database must never write to disk by itself: what it writes has to wait for the data it
+ * names. Commits stop at four times journal_bytes; an entry takes at most about four times its
+ * journal bytes in memory.
  */
 #define BUFFER_FACTOR    32
 #define BUFFER_BYTES_MIN (256u << 20)
@@ -142,7 +144,8 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
         if (!fold_store_holds(c->store, rec->deps[i]))
             return FOLD_JOURNAL_STOP;
     int rc = 0;
-    if (!fold_redo_is(rec->data, rec->len)) { /* those were dealt with before the store was opened */
+    if (!fold_redo_is(rec->data,
+                      rec->len)) { /* those were dealt with before the store was opened */
         struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
         rc = fold_kv_write(c->kv, b);
         fold_kv_batch_destroy(b);
@@ -166,8 +169,9 @@ static int replay(struct fold_catalog *c)
         fold_error("catalog: %s; the commits behind the damage are lost",
                    fold_err_text(FOLD_E_BAD_JOURNAL));
     if (applied != before || done.dropped != 0)
-        fold_info("catalog: replayed %llu commits from the journal, dropped %llu that were not durable",
-                  (unsigned long long)(applied - before), (unsigned long long)done.dropped);
+        fold_info(
+            "catalog: replayed %llu commits from the journal, dropped %llu that were not durable",
+            (unsigned long long)(applied - before), (unsigned long long)done.dropped);
     if (c->read_only)
         return 0;
     fold_step(FOLD_STEP_REPLAYED);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rounds of a check, and the list of what was found. The list is bounded; a problem is the same as one of an earlier
- * round if code, object and message are equal.
+ * The rounds of a check, and the list of what was found. The list is bounded; a problem is the same
+ * as one of an earlier round if code, object and message are equal.
  */
 #include "meta/check.h"
 
@@ -43,7 +43,8 @@ void fold_check_tell(const struct fold_check *k, const char *step, uint64_t done
         k->opt->progress(k->opt->arg, step, done, total);
 }
 
-static struct fold_problem *same_problem(struct fold_check *k, const char *code, const char *object, const char *message)
+static struct fold_problem *same_problem(struct fold_check *k, const char *code, const char *object,
+                                         const char *message)
 {
     struct fold_check_result *r = k->result;
     /* In the first round a problem can only be new. */
@@ -79,8 +80,8 @@ static struct fold_problem *add_problem(struct fold_check *k)
     return &r->problems[r->count++];
 }
 
-void fold_check_found(struct fold_check *k, const char *code, enum fold_severity severity, bool repaired,
-                      const char *object, const char *fmt, ...)
+void fold_check_found(struct fold_check *k, const char *code, enum fold_severity severity,
+                      bool repaired, const char *object, const char *fmt, ...)
 {
     char *message = NULL;
     va_list ap;
@@ -142,9 +143,10 @@ static int check_superblock(struct fold_check *k)
         if (one == 0 && memcmp(&p, &k->params, sizeof p) == 0)
             continue;
         bool fixed = k->opt->repair && fold_superblock_write(k->storefd, &k->params) == 0;
-        fold_check_found(k, "superblock.copy", FOLD_SEVERITY_ERROR, fixed, copies[i], "%s",
-                         one == 0 ? "the two copies of the superblock differ"
-                                  : "this copy of the superblock is missing or damaged; the other one is good");
+        fold_check_found(
+            k, "superblock.copy", FOLD_SEVERITY_ERROR, fixed, copies[i], "%s",
+            one == 0 ? "the two copies of the superblock differ"
+                     : "this copy of the superblock is missing or damaged; the other one is good");
     }
     return 0;
 }
@@ -159,7 +161,8 @@ static int open_volume(struct fold_check *k, const char *path)
     if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_LOCKED)
         return rc;
     fold_check_found(k, "volume.open", FOLD_SEVERITY_ERROR, false, "volume",
-                     "it cannot be opened: %s; catalog and tree were not checked", fold_err_text(rc));
+                     "it cannot be opened: %s; catalog and tree were not checked",
+                     fold_err_text(rc));
     return 1;
 }
 
@@ -193,7 +196,8 @@ static void forget_round(struct fold_check *k)
     k->lost_found = 0;
 }
 
-/* The lock of the volume is taken by opening it; what is done to files before that needs one, too. */
+/* The lock of the volume is taken by opening it; what is done to files before that needs one, too.
+ */
 static int hold_lock(const struct fold_check *k, int *fd)
 {
     *fd = fold_io_open(k->storefd, "lock", O_RDONLY, 0);
@@ -244,7 +248,8 @@ static int run_round(struct fold_check *k, const char *path)
     return rc < 0 ? rc : closed;
 }
 
-/* What was found once and not in the last round is gone; what the last round found and could not mend is there. */
+/* What was found once and not in the last round is gone; what the last round found and could not
+ * mend is there. */
 static void settle(struct fold_check *k)
 {
     struct fold_check_result *r = k->result;
@@ -260,7 +265,8 @@ static void settle(struct fold_check *k)
     r->errors += r->dropped;
 }
 
-int fold_check_run(const char *path, const struct fold_check_options *opt, struct fold_check_result *out)
+int fold_check_run(const char *path, const struct fold_check_options *opt,
+                   struct fold_check_result *out)
 {
     *out = (struct fold_check_result){0};
     struct fold_check k = {.opt = opt, .result = out, .segfd = -1};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables of the catalog that hang on one inode: inodes, symlink targets, extended attributes, orphans. An entry of
- * an inode that does not exist is removed. An inode that cannot be read is remembered as bad; the tree decides.
+ * The tables of the catalog that hang on one inode: inodes, symlink targets, extended attributes,
+ * orphans. An entry of an inode that does not exist is removed. An inode that cannot be read is
+ * remembered as bad; the tree decides.
  */
 #include "meta/base/err.h"
 #include "meta/checkparts.h"
@@ -66,7 +67,8 @@ static bool sane(const struct fold_attr *a)
     case S_IFBLK:
     case S_IFIFO:
     case S_IFSOCK:
-        return (a->mode & ~(uint32_t)(S_IFMT | 07777)) == 0 && (S_ISDIR(a->mode) || a->size <= INT64_MAX);
+        return (a->mode & ~(uint32_t)(S_IFMT | 07777)) == 0 &&
+               (S_ISDIR(a->mode) || a->size <= INT64_MAX);
     default:
         return false;
     }
@@ -97,8 +99,8 @@ static int take_inode(struct fold_check *k, const struct fold_kv_entry *e)
 }
 
 /* An entry about `ino` in another table: the inode it belongs to, or NULL after saying so. */
-static struct fold_check_node *owner(struct fold_check *k, const struct fold_kv_entry *e, fold_ino ino, const char *code,
-                                     const char *what)
+static struct fold_check_node *owner(struct fold_check *k, const struct fold_kv_entry *e,
+                                     fold_ino ino, const char *code, const char *what)
 {
     struct fold_check_node *n = fold_check_node(k, ino);
     if (n == NULL)
@@ -119,9 +121,11 @@ static int take_symlink(struct fold_check *k, const struct fold_kv_entry *e)
         return 0;
     n->marks |= FOLD_NODE_TARGET;
     if (!S_ISLNK(n->mode))
-        fold_check_found(k, "symlink.stray", FOLD_SEVERITY_ERROR, remove_entry(k, e), fold_label_ino(ino).text,
+        fold_check_found(k, "symlink.stray", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+                         fold_label_ino(ino).text,
                          "a link target of an inode that is no symbolic link");
-    else if (e->val_len == 0 || e->val_len > FOLD_SYMLINK_MAX || memchr(e->val, 0, e->val_len) != NULL)
+    else if (e->val_len == 0 || e->val_len > FOLD_SYMLINK_MAX ||
+             memchr(e->val, 0, e->val_len) != NULL)
         fold_check_found(k, "symlink.target", FOLD_SEVERITY_ERROR, false, fold_label_ino(ino).text,
                          "the target of the symbolic link is damaged");
     return 0;
@@ -130,7 +134,8 @@ static int take_symlink(struct fold_check *k, const struct fold_kv_entry *e)
 static int take_xattr(struct fold_check *k, const struct fold_kv_entry *e)
 {
     fold_ino ino;
-    if (e->key_len <= FOLD_KEY_INO_BYTES || !fold_key_read_ino(e->key, FOLD_KEY_INO_BYTES, FOLD_TABLE_XATTR, &ino)) {
+    if (e->key_len <= FOLD_KEY_INO_BYTES ||
+        !fold_key_read_ino(e->key, FOLD_KEY_INO_BYTES, FOLD_TABLE_XATTR, &ino)) {
         bad_key(k, e, "extended attributes");
         return 0;
     }
@@ -139,8 +144,10 @@ static int take_xattr(struct fold_check *k, const struct fold_kv_entry *e)
         return 0;
     n->marks |= FOLD_NODE_XATTRS;
     size_t len = e->key_len - FOLD_KEY_INO_BYTES;
-    if (len > FOLD_NAME_MAX || memchr(e->key + FOLD_KEY_INO_BYTES, 0, len) != NULL || e->val_len > FOLD_XATTR_MAX)
-        fold_check_found(k, "xattr.damaged", FOLD_SEVERITY_ERROR, remove_entry(k, e), fold_label_ino(ino).text,
+    if (len > FOLD_NAME_MAX || memchr(e->key + FOLD_KEY_INO_BYTES, 0, len) != NULL ||
+        e->val_len > FOLD_XATTR_MAX)
+        fold_check_found(k, "xattr.damaged", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+                         fold_label_ino(ino).text,
                          "an extended attribute has an impossible name or size");
     return 0;
 }
@@ -156,8 +163,8 @@ static int take_orphan(struct fold_check *k, const struct fold_kv_entry *e)
     if (n == NULL)
         return 0;
     if (n->nlink > 0 && (n->marks & FOLD_NODE_BAD) == 0) {
-        fold_check_found(k, "orphan.named", FOLD_SEVERITY_ERROR, remove_entry(k, e), fold_label_ino(ino).text,
-                         "it is in the list of orphans, but has a name");
+        fold_check_found(k, "orphan.named", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+                         fold_label_ino(ino).text, "it is in the list of orphans, but has a name");
         return 0;
     }
     n->marks |= FOLD_NODE_ORPHAN;

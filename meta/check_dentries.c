@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directory entries against inodes. Entries that name nothing, have a wrong type or lie in the wrong place are removed or put
- * right; what loses its last name by that is found by the tree and goes to lost+found.
+ * Directory entries against inodes. Entries that name nothing, have a wrong type or lie in the
+ * wrong place are removed or put right; what loses its last name by that is found by the tree and
+ * goes to lost+found.
  */
 #include "meta/base/err.h"
 #include "meta/checkparts.h"
@@ -28,17 +29,19 @@ static unsigned type_of(uint32_t mode)
 
 static bool proper_name(const char *name, size_t len)
 {
-    return memchr(name, '/', len) == NULL && memchr(name, 0, len) == NULL && !(len == 1 && name[0] == '.') &&
-           !(len == 2 && name[0] == '.' && name[1] == '.');
+    return memchr(name, '/', len) == NULL && memchr(name, 0, len) == NULL &&
+           !(len == 1 && name[0] == '.') && !(len == 2 && name[0] == '.' && name[1] == '.');
 }
 
 /* Removes the entry, or gives it the right type. */
-static bool mend(struct bucket *b, const char *name, size_t len, const struct fold_dentry *d, bool keep)
+static bool mend(struct bucket *b, const char *name, size_t len, const struct fold_dentry *d,
+                 bool keep)
 {
     if (!b->k->opt->repair)
         return false;
     struct fold_txn *t = fold_txn_begin(b->k->volume->catalog);
-    int rc = keep ? fold_dentry_store(t, b->dir, name, len, d->ino, d->type) : fold_dentry_remove(t, b->dir, name, len);
+    int rc = keep ? fold_dentry_store(t, b->dir, name, len, d->ino, d->type)
+                  : fold_dentry_remove(t, b->dir, name, len);
     if (rc < 0) {
         fold_txn_abort(t);
         return false;
@@ -78,22 +81,25 @@ static int take_entry(void *arg, const char *name, size_t len, const struct fold
         return 0;
     }
     if (!proper_name(name, len)) {
-        fold_check_found(k, "dentry.name", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false), dir.text,
-                         "an entry has an impossible name");
+        fold_check_found(k, "dentry.name", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false),
+                         dir.text, "an entry has an impossible name");
     } else if (n == NULL) {
-        fold_check_found(k, "dentry.dangling", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false), dir.text,
-                         "the entry '%.*s' names inode %" PRIu64 ", which does not exist", shown, name, d->ino);
+        fold_check_found(k, "dentry.dangling", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false),
+                         dir.text, "the entry '%.*s' names inode %" PRIu64 ", which does not exist",
+                         shown, name, d->ino);
     } else if (extra_name(n)) {
-        fold_check_found(k, "dentry.second", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false), dir.text,
-                         "the entry '%.*s' is a second name of directory inode %" PRIu64, shown, name, d->ino);
+        fold_check_found(k, "dentry.second", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false),
+                         dir.text, "the entry '%.*s' is a second name of directory inode %" PRIu64,
+                         shown, name, d->ino);
     } else {
         count_entry(b, n, d->type);
         if ((n->marks & FOLD_NODE_BAD) == 0 && d->type != type_of(n->mode)) {
             struct fold_dentry right = *d;
             right.type = (uint8_t)type_of(n->mode);
-            fold_check_found(k, "dentry.type", FOLD_SEVERITY_ERROR, mend(b, name, len, &right, true), dir.text,
-                             "the entry '%.*s' says type %u, inode %" PRIu64 " says %u", shown, name, d->type, d->ino,
-                             right.type);
+            fold_check_found(k, "dentry.type", FOLD_SEVERITY_ERROR,
+                             mend(b, name, len, &right, true), dir.text,
+                             "the entry '%.*s' says type %u, inode %" PRIu64 " says %u", shown,
+                             name, d->type, d->ino, right.type);
         }
     }
     return 0;
@@ -132,15 +138,16 @@ static int take_bucket(struct fold_check *k, const struct fold_kv_entry *e)
 {
     struct bucket b = {.k = k};
     if (!fold_key_read_pair(e->key, e->key_len, FOLD_TABLE_DENTRY, &b.dir, &b.hash)) {
-        fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, remove_bucket(&b, e), "directory entries",
-                         "a key of %zu bytes is none of this table", e->key_len);
+        fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, remove_bucket(&b, e),
+                         "directory entries", "a key of %zu bytes is none of this table",
+                         e->key_len);
         return 0;
     }
     b.node = fold_check_node(k, b.dir);
     bool is_dir = b.node != NULL && (S_ISDIR(b.node->mode) || (b.node->marks & FOLD_NODE_BAD));
     if (!is_dir) {
-        fold_check_found(k, "dentry.stray", FOLD_SEVERITY_ERROR, remove_bucket(&b, e), fold_label_ino(b.dir).text,
-                         "it has directory entries, but %s",
+        fold_check_found(k, "dentry.stray", FOLD_SEVERITY_ERROR, remove_bucket(&b, e),
+                         fold_label_ino(b.dir).text, "it has directory entries, but %s",
                          b.node == NULL ? "does not exist" : "is no directory");
         return 0;
     }
@@ -148,10 +155,12 @@ static int take_bucket(struct fold_check *k, const struct fold_kv_entry *e)
         b.node->mode = S_IFDIR;
     int rc = fold_bucket_each(e->val, e->val_len, take_entry, &b);
     if (rc == -FOLD_E_BAD_CATALOG)
-        fold_check_found(k, "dentry.damaged", FOLD_SEVERITY_ERROR, rebuild_bucket(&b, e), fold_label_ino(b.dir).text,
+        fold_check_found(k, "dentry.damaged", FOLD_SEVERITY_ERROR, rebuild_bucket(&b, e),
+                         fold_label_ino(b.dir).text,
                          "some of its entries cannot be read; what they named goes to lost+found");
     else if (b.misplaced)
-        fold_check_found(k, "dentry.misplaced", FOLD_SEVERITY_ERROR, rebuild_bucket(&b, e), fold_label_ino(b.dir).text,
+        fold_check_found(k, "dentry.misplaced", FOLD_SEVERITY_ERROR, rebuild_bucket(&b, e),
+                         fold_label_ino(b.dir).text,
                          "an entry lies where its name is not looked for");
     return rc == -FOLD_E_BAD_CATALOG ? 0 : rc;
 }

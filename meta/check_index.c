@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is derived from segments, against them: forwarding tables, the fingerprint index and its summaries. A damaged record
- * whose content exists a second time is forwarded there.
+ * What is derived from segments, against them: forwarding tables, the fingerprint index and its
+ * summaries. A damaged record whose content exists a second time is forwarded there.
  */
 #include "meta/base/err.h"
 #include "meta/base/io.h"
@@ -37,8 +37,9 @@ static int check_table_name(void *arg, const char *name)
     if (fold_forward_has(k->volume->store->forward, seg))
         return 0;
     bool fixed = k->opt->repair && fold_io_rename(t->dirfd, name, "damaged-fwd") == 0;
-    fold_check_found(k, "forward.damaged", FOLD_SEVERITY_ERROR, fixed, name,
-                     "the forwarding table is damaged; chunks that moved away from that segment may be lost");
+    fold_check_found(
+        k, "forward.damaged", FOLD_SEVERITY_ERROR, fixed, name,
+        "the forwarding table is damaged; chunks that moved away from that segment may be lost");
     return 0;
 }
 
@@ -61,9 +62,10 @@ int fold_check_forward(struct fold_check *k)
             struct fold_loc loc = {segs[i], s->recs[r].off};
             struct fold_loc to = fold_forward_resolve(fwd, loc);
             if (!fold_loc_equal(loc, to) && fold_check_rec(k, to) == NULL)
-                fold_check_found(k, "forward.dangling", FOLD_SEVERITY_ERROR, false, fold_label_seg(segs[i]).text,
-                                 "offset %" PRIu32 " is forwarded to segment %08" PRIx32 " offset %" PRIu32
-                                 ", where no record is",
+                fold_check_found(k, "forward.dangling", FOLD_SEVERITY_ERROR, false,
+                                 fold_label_seg(segs[i]).text,
+                                 "offset %" PRIu32 " is forwarded to segment %08" PRIx32
+                                 " offset %" PRIu32 ", where no record is",
                                  loc.off, to.seg, to.off);
         }
     }
@@ -71,7 +73,8 @@ int fold_check_forward(struct fold_check *k)
     return rc;
 }
 
-/* A segment that was open when its file was looked at may have been sealed by opening the volume. */
+/* A segment that was open when its file was looked at may have been sealed by opening the volume.
+ */
 static bool sealed_now(struct fold_check *k, struct fold_check_seg *s)
 {
     char name[FOLD_SEG_NAME_BYTES];
@@ -91,21 +94,24 @@ static int check_summary(void *arg, const struct fold_seg_summary *sum)
     bool fixed = false;
     if (s == NULL) {
         code = "segment.missing";
-        text = "the index knows this segment, but its file is missing or unreadable; the chunks in it are lost";
+        text = "the index knows this segment, but its file is missing or unreadable; the chunks in "
+               "it are lost";
         severity = FOLD_SEVERITY_ERROR;
     } else if (!s->sealed && !sealed_now(k, s)) {
         code = "segment.footer";
         text = "it was sealed, but its footer is damaged";
         severity = FOLD_SEVERITY_ERROR;
-    } else if (sum->file_bytes != s->sum.file_bytes || sum->data_end != s->sum.data_end || sum->count != s->sum.count ||
-               sum->raw_bytes != s->sum.raw_bytes || sum->ident.salt != s->ident.salt) {
+    } else if (sum->file_bytes != s->sum.file_bytes || sum->data_end != s->sum.data_end ||
+               sum->count != s->sum.count || sum->raw_bytes != s->sum.raw_bytes ||
+               sum->ident.salt != s->ident.salt) {
         code = "index.summary";
         text = "what the index says of it is not what its footer says";
     } else {
         s->summary = true;
         return 0;
     }
-    /* With segment and index gone nothing is left to say that anything is missing, but the recipes. */
+    /* With segment and index gone nothing is left to say that anything is missing, but the recipes.
+     */
     fixed = want_index(k);
     fold_check_found(k, code, severity, fixed, fold_label_seg(sum->ident.seg).text, "%s", text);
     return 0;
@@ -133,7 +139,8 @@ static int check_entry(void *arg, const struct fold_fp *fp, struct fold_loc loc)
     return 0;
 }
 
-/* Records of a segment the index has taken in must be found there, or another one with the same fingerprint. */
+/* Records of a segment the index has taken in must be found there, or another one with the same
+ * fingerprint. */
 static int check_indexed(struct fold_check *k, const struct fold_check_seg *s, uint64_t *missing)
 {
     uint32_t lacking = 0, count = 0;
@@ -187,10 +194,13 @@ int fold_check_index(struct fold_check *k)
                          "the fingerprint index cannot be read: %s", fold_err_text(rc));
     if (dangling > 0)
         fold_check_found(k, "index.dangling", FOLD_SEVERITY_WARNING, want_index(k), "index",
-                         "%" PRIu64 " of its entries name places where no record with that fingerprint is", dangling);
+                         "%" PRIu64
+                         " of its entries name places where no record with that fingerprint is",
+                         dangling);
     if (missing > 0)
         fold_check_found(k, "index.missing", FOLD_SEVERITY_WARNING, want_index(k), "index",
-                         "%" PRIu64 " stored chunks are not in it and would be stored again", missing);
+                         "%" PRIu64 " stored chunks are not in it and would be stored again",
+                         missing);
     return 0;
 }
 
@@ -204,7 +214,8 @@ static bool forward_to_twin(struct fold_check *k, uint32_t seg, const struct fol
     if (store->index == NULL || fold_index_get(store->index, &fp, &entry.to) < 0)
         return false;
     entry.to = fold_forward_resolve(store->forward, entry.to);
-    if (fold_loc_equal(entry.to, (struct fold_loc){seg, e->off}) || fold_store_view(store, entry.to, &view) < 0)
+    if (fold_loc_equal(entry.to, (struct fold_loc){seg, e->off}) ||
+        fold_store_view(store, entry.to, &view) < 0)
         return false;
     bool same = view.fp.w[0] == e->w[0] && view.fp.w[1] == e->w[1] && view.raw_len == e->raw_len;
     fold_store_unview(store, &view);
@@ -212,8 +223,9 @@ static bool forward_to_twin(struct fold_check *k, uint32_t seg, const struct fol
 }
 
 /* Calls `fn` for the damaged records of all segments. */
-static int each_damaged(struct fold_check *k, void (*fn)(struct fold_check *k, struct fold_check_seg *s,
-                                                        const struct fold_seg_entry *e, struct fold_check_rec *rec))
+static int each_damaged(struct fold_check *k,
+                        void (*fn)(struct fold_check *k, struct fold_check_seg *s,
+                                   const struct fold_seg_entry *e, struct fold_check_rec *rec))
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < k->seg_count; i++) {
@@ -224,7 +236,8 @@ static int each_damaged(struct fold_check *k, void (*fn)(struct fold_check *k, s
             continue;
         rc = fold_check_entries(k, s, &entries, &count);
         for (uint32_t r = 0; rc == 0 && r < count; r++) {
-            struct fold_check_rec *rec = fold_check_rec(k, (struct fold_loc){s->ident.seg, entries[r].off});
+            struct fold_check_rec *rec =
+                fold_check_rec(k, (struct fold_loc){s->ident.seg, entries[r].off});
             if (rec != NULL && (rec->raw_len & FOLD_REC_DAMAGED) != 0)
                 fn(k, s, &entries[r], rec);
         }
@@ -239,12 +252,13 @@ static bool healed(const struct fold_check *k, uint32_t seg, uint32_t off)
     return !fold_loc_equal(fold_forward_resolve(k->volume->store->forward, loc), loc);
 }
 
-static void tell_damage(struct fold_check *k, struct fold_check_seg *s, const struct fold_seg_entry *e, bool fixed,
-                        enum fold_severity severity, const char *what)
+static void tell_damage(struct fold_check *k, struct fold_check_seg *s,
+                        const struct fold_seg_entry *e, bool fixed, enum fold_severity severity,
+                        const char *what)
 {
     fold_check_found(k, "chunk.damaged", severity, fixed, fold_label_seg(s->ident.seg).text,
-                     "offset %" PRIu32 " fingerprint %016" PRIx64 "%016" PRIx64 ": the stored chunk of %" PRIu32
-                     " bytes is damaged%s",
+                     "offset %" PRIu32 " fingerprint %016" PRIx64 "%016" PRIx64
+                     ": the stored chunk of %" PRIu32 " bytes is damaged%s",
                      e->off, e->w[0], e->w[1], e->raw_len, what);
 }
 
@@ -261,8 +275,8 @@ int fold_check_twins(struct fold_check *k)
     return k->opt->repair ? each_damaged(k, try_twin) : 0;
 }
 
-static void tell_left(struct fold_check *k, struct fold_check_seg *s, const struct fold_seg_entry *e,
-                      struct fold_check_rec *rec)
+static void tell_left(struct fold_check *k, struct fold_check_seg *s,
+                      const struct fold_seg_entry *e, struct fold_check_rec *rec)
 {
     if (healed(k, s->ident.seg, e->off))
         return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Recipes against inodes and records. What a file lost is named by its range; extents that lie side by side and have lost
- * their bytes for the same reason are told as one. Lost bytes stay lost: an extent is never replaced by zeros.
+ * Recipes against inodes and records. What a file lost is named by its range; extents that lie side
+ * by side and have lost their bytes for the same reason are told as one. Lost bytes stay lost: an
+ * extent is never replaced by zeros.
  */
 #include "meta/base/err.h"
 #include "meta/checkparts.h"
@@ -37,8 +38,10 @@ static void tell_run(struct walk *w)
     if (n == NULL || fold_names_path(w->k->volume->catalog, n->above, r->ino, &path) < 0)
         path = NULL;
     fold_check_found(w->k, "file.damaged", FOLD_SEVERITY_ERROR, false, fold_label_ino(r->ino).text,
-                     "%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (segment %08" PRIx32 " offset %" PRIu32 ")",
-                     path != NULL ? path : "a file without a name", r->from, r->to - 1, r->why, r->loc.seg, r->loc.off);
+                     "%s: bytes %" PRIu64 " to %" PRIu64 " cannot be read: %s (segment %08" PRIx32
+                     " offset %" PRIu32 ")",
+                     path != NULL ? path : "a file without a name", r->from, r->to - 1, r->why,
+                     r->loc.seg, r->loc.off);
     free(path);
     r->why = NULL;
 }
@@ -98,7 +101,8 @@ static int take_page(struct walk *w, const struct fold_kv_entry *e)
         n->mode = S_IFREG;
     if (n == NULL || !S_ISREG(n->mode)) {
         fold_check_found(k, "recipe.stray", FOLD_SEVERITY_ERROR, remove_page(k, e), name.text,
-                         "it has content, but %s", n == NULL ? "does not exist" : "is no regular file");
+                         "it has content, but %s",
+                         n == NULL ? "does not exist" : "is no regular file");
         return 0;
     }
     int rc = fold_page_decode(e->val, e->val_len, page_no, &page);
@@ -137,7 +141,8 @@ int fold_check_recipes(struct fold_check *k)
     while ((rc = fold_kv_iter_next(it, &e)) > 0) {
         rc = take_page(&w, &e);
         if ((++done & 0x3ff) == 0)
-            fold_check_tell(k, "recipes", done, FOLD_MAX(done, sum.logical_bytes / FOLD_PAGE_BYTES));
+            fold_check_tell(k, "recipes", done,
+                            FOLD_MAX(done, sum.logical_bytes / FOLD_PAGE_BYTES));
         if (rc < 0)
             break;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segment files by themselves: both copies of the header, footer, table, and every record against the table. Mappings are
- * read guarded: the file may sit on a failing disk.
+ * Segment files by themselves: both copies of the header, footer, table, and every record against
+ * the table. Mappings are read guarded: the file may sit on a failing disk.
  */
 #include "meta/base/err.h"
 #include "meta/base/guard.h"
@@ -86,8 +86,9 @@ static bool whole(struct file *f, const struct fold_seg_entry *e, uint32_t limit
     uint32_t len = fold_rec_header_bytes(id->fp_width);
     struct fold_rec rec;
     if ((uint64_t)e->off + len > limit || e->off < FOLD_SEG_HEADER_BYTES ||
-        copy_guarded(head, f->base + e->off, len) < 0 || fold_rec_decode(id, e->off, limit, head, &rec) < 0 ||
-        rec.fp.w[0] != e->w[0] || rec.fp.w[1] != e->w[1] || rec.raw_len != e->raw_len)
+        copy_guarded(head, f->base + e->off, len) < 0 ||
+        fold_rec_decode(id, e->off, limit, head, &rec) < 0 || rec.fp.w[0] != e->w[0] ||
+        rec.fp.w[1] != e->w[1] || rec.raw_len != e->raw_len)
         return false;
     if (!f->k->opt->data)
         return true;
@@ -110,7 +111,8 @@ static int check_records(struct file *f)
     f->base = map;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct fold_seg_entry *e = &f->entries[i];
-        s->recs[i] = (struct fold_check_rec){e->off, e->raw_len & FOLD_REC_LEN_MASK, fold_check_tag(e->w)};
+        s->recs[i] =
+            (struct fold_check_rec){e->off, e->raw_len & FOLD_REC_LEN_MASK, fold_check_tag(e->w)};
         if (!whole(f, e, limit)) {
             s->recs[i].raw_len |= FOLD_REC_DAMAGED;
             s->damaged++;
@@ -171,8 +173,9 @@ static int check_sealed(struct file *f)
         return rc;
     bool fixed = f->k->opt->repair && fold_repair_unseal(f->fd, s->sum.data_end) == 0;
     f->k->index_broken |= fixed;
-    fold_check_found(f->k, "segment.table", FOLD_SEVERITY_ERROR, fixed, f->name.text,
-                     "the table of its fingerprints is damaged; the records themselves have all it says");
+    fold_check_found(
+        f->k, "segment.table", FOLD_SEVERITY_ERROR, fixed, f->name.text,
+        "the table of its fingerprints is damaged; the records themselves have all it says");
     if (fixed) {
         s->sealed = false;
         f->bytes = s->sum.data_end;
@@ -185,8 +188,9 @@ static int check_unsealed(struct file *f)
     bool clean;
     int rc = read_records(f, &clean);
     if (rc == 0 && !clean)
-        fold_check_found(f->k, "segment.torn", FOLD_SEVERITY_NOTE, false, f->name.text,
-                         "it was open and ends in bytes that are no whole record, as after a crash");
+        fold_check_found(
+            f->k, "segment.torn", FOLD_SEVERITY_NOTE, false, f->name.text,
+            "it was open and ends in bytes that are no whole record, as after a crash");
     return rc;
 }
 
@@ -219,7 +223,8 @@ static int check_opened(struct file *f, uint32_t seg)
         return 0;
     }
     int kind = fold_segscan_footer(f->fd, seg, &f->seg.ident, &f->seg.sum);
-    if (kind == -FOLD_E_BAD_SEGMENT || (kind >= 0 && f->seg.ident.fp_width != (f->k->params.hash == 1 ? 16 : 32))) {
+    if (kind == -FOLD_E_BAD_SEGMENT ||
+        (kind >= 0 && f->seg.ident.fp_width != (f->k->params.hash == 1 ? 16 : 32))) {
         fold_check_found(f->k, "segment.unreadable", FOLD_SEVERITY_ERROR, false, f->name.text,
                          "neither header nor footer is whole; the chunks in it are lost");
         return 0;
@@ -243,8 +248,8 @@ static int check_file(struct fold_check *k, const char *name, uint32_t seg)
     free(f.entries);
     free(f.seg.recs);
     if (rc < 0 && rc != -ENOMEM) {
-        fold_check_found(k, "segment.io", FOLD_SEVERITY_ERROR, false, f.name.text, "it cannot be read: %s",
-                         fold_err_text(rc));
+        fold_check_found(k, "segment.io", FOLD_SEVERITY_ERROR, false, f.name.text,
+                         "it cannot be read: %s", fold_err_text(rc));
         rc = 0;
     }
     return rc;
@@ -296,7 +301,8 @@ int fold_check_segments(struct fold_check *k)
     return rc;
 }
 
-int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s, struct fold_seg_entry **out, uint32_t *count)
+int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s,
+                       struct fold_seg_entry **out, uint32_t *count)
 {
     char name[FOLD_SEG_NAME_BYTES];
     struct fold_seg_ident id;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tree as a whole: what the root does not reach, counts of links and entries against what was counted, totals. With
- * repair, unreachable inodes get a name in /lost+found, and stored counts become the counted ones.
+ * The tree as a whole: what the root does not reach, counts of links and entries against what was
+ * counted, totals. With repair, unreachable inodes get a name in /lost+found, and stored counts
+ * become the counted ones.
  */
 #include "meta/base/err.h"
 #include "meta/checkparts.h"
@@ -95,8 +96,9 @@ static void mend_bad(struct fold_check *k, struct fold_check_node *n)
     bool fixed = fix_node(k, n);
     if (fixed)
         n->marks &= (uint16_t)~FOLD_NODE_BAD;
-    fold_check_found(k, "inode.damaged", FOLD_SEVERITY_ERROR, fixed, name.text,
-                     "the inode cannot be read; its content is kept, owner, permissions and times are lost");
+    fold_check_found(
+        k, "inode.damaged", FOLD_SEVERITY_ERROR, fixed, name.text,
+        "the inode cannot be read; its content is kept, owner, permissions and times are lost");
 }
 
 /* The directory /lost+found, made if missing. 0 if that is not possible. */
@@ -112,12 +114,19 @@ static fold_ino lost_found(struct fold_check *k)
         return k->lost_found;
     }
     fold_ino ino = fold_catalog_new_ino(c);
-    struct fold_check_node *n = k->node_count > 0 && k->nodes[k->node_count - 1].ino < ino ? fold_check_node_add(k, ino) : NULL;
+    struct fold_check_node *n = k->node_count > 0 && k->nodes[k->node_count - 1].ino < ino
+                                    ? fold_check_node_add(k, ino)
+                                    : NULL;
     struct fold_check_node *root = fold_check_node(k, FOLD_INO_ROOT);
     if (n == NULL || root == NULL)
         return 0;
-    *n = (struct fold_check_node){.ino = ino, .parent = FOLD_INO_ROOT, .above = FOLD_INO_ROOT, .mode = S_IFDIR | 0700,
-                                  .nlink = 2, .links = 1, .marks = FOLD_NODE_REACHED};
+    *n = (struct fold_check_node){.ino = ino,
+                                  .parent = FOLD_INO_ROOT,
+                                  .above = FOLD_INO_ROOT,
+                                  .mode = S_IFDIR | 0700,
+                                  .nlink = 2,
+                                  .links = 1,
+                                  .marks = FOLD_NODE_REACHED};
     root->entries++;
     root->size++;
     root->subdirs++;
@@ -128,7 +137,8 @@ static fold_ino lost_found(struct fold_check *k)
     fold_inode_store(t, &a);
     fold_txn_count(t, 0, 1, 0, 0);
     if (!store_node(k, root, t) ||
-        fold_dentry_store(t, FOLD_INO_ROOT, LOST_FOUND, sizeof LOST_FOUND - 1, ino, S_IFDIR >> 12) < 0) {
+        fold_dentry_store(t, FOLD_INO_ROOT, LOST_FOUND, sizeof LOST_FOUND - 1, ino, S_IFDIR >> 12) <
+            0) {
         fold_txn_abort(t);
         return 0;
     }
@@ -157,7 +167,8 @@ static bool connect(struct fold_check *k, size_t i)
     n->parent = is_dir ? dir : n->parent;
     n->nlink = is_dir ? 2 + n->subdirs : 1;
     if (!store_node(k, lf, t) || !store_node(k, n, t) ||
-        fold_dentry_store(t, dir, name, (size_t)len, n->ino, (uint8_t)((n->mode & S_IFMT) >> 12)) < 0) {
+        fold_dentry_store(t, dir, name, (size_t)len, n->ino, (uint8_t)((n->mode & S_IFMT) >> 12)) <
+            0) {
         fold_txn_abort(t);
         return false;
     }
@@ -193,7 +204,8 @@ static bool cut_ring(struct fold_check *k, struct fold_check_node *n)
     return done;
 }
 
-/* Climbs from nodes[i] to a place known to be reached, or to where the way ends. Returns the index of the end. */
+/* Climbs from nodes[i] to a place known to be reached, or to where the way ends. Returns the index
+ * of the end. */
 static size_t climb(struct fold_check *k, size_t i, bool *ring)
 {
     *ring = false;
@@ -234,7 +246,8 @@ static void end_of_way(struct fold_check *k, size_t end, bool ring)
     if (ring) {
         bool fixed = cut_ring(k, &k->nodes[end]) && connect(k, end);
         fold_check_found(k, "tree.ring", FOLD_SEVERITY_ERROR, fixed, name.text,
-                         "this directory lies within itself%s", fixed ? "; it is in /" LOST_FOUND " now" : "");
+                         "this directory lies within itself%s",
+                         fixed ? "; it is in /" LOST_FOUND " now" : "");
     } else if (n.nlink == 0 && !bad(&n)) {
         if (n.marks & FOLD_NODE_ORPHAN)
             return;
@@ -268,8 +281,8 @@ static void check_reach(struct fold_check *k)
     }
 }
 
-static void wrong(struct fold_check *k, struct fold_check_node *n, const char *code, const char *what, uint64_t *stored,
-                  uint64_t counted)
+static void wrong(struct fold_check *k, struct fold_check_node *n, const char *code,
+                  const char *what, uint64_t *stored, uint64_t counted)
 {
     if (*stored == counted)
         return;
@@ -283,7 +296,8 @@ static void check_node(struct fold_check *k, struct fold_check_node *n)
 {
     bool is_dir = S_ISDIR(n->mode);
     uint64_t nlink = n->nlink;
-    uint64_t links = is_dir ? (n->links > 0 || n->ino == FOLD_INO_ROOT ? 2 + n->subdirs : n->nlink) : n->links;
+    uint64_t links =
+        is_dir ? (n->links > 0 || n->ino == FOLD_INO_ROOT ? 2 + n->subdirs : n->nlink) : n->links;
     n->nlink = (uint32_t)links;
     if (n->links == 0 && n->ino != FOLD_INO_ROOT)
         n->nlink = (uint32_t)nlink; /* told already */
@@ -292,16 +306,19 @@ static void check_node(struct fold_check *k, struct fold_check_node *n)
     if (is_dir)
         wrong(k, n, "directory.entries", "its number of entries", &n->size, n->entries);
     if (is_dir && (n->links > 0 || n->ino == FOLD_INO_ROOT))
-        wrong(k, n, "directory.parent", "its parent", &n->parent, n->ino == FOLD_INO_ROOT ? FOLD_INO_ROOT : n->above);
+        wrong(k, n, "directory.parent", "its parent", &n->parent,
+              n->ino == FOLD_INO_ROOT ? FOLD_INO_ROOT : n->above);
     if ((n->marks & FOLD_NODE_UNKNOWN) == 0)
         wrong(k, n, "inode.mapped", "the number of its stored bytes", &n->mapped, n->found_mapped);
     if ((n->marks & FOLD_NODE_XATTRS) && (n->flags & FOLD_INODE_XATTRS) == 0) {
         n->flags |= FOLD_INODE_XATTRS;
-        fold_check_found(k, "inode.xattrs", FOLD_SEVERITY_ERROR, fix_node(k, n), fold_label_ino(n->ino).text,
+        fold_check_found(k, "inode.xattrs", FOLD_SEVERITY_ERROR, fix_node(k, n),
+                         fold_label_ino(n->ino).text,
                          "it has extended attributes, but does not say so");
     }
     if (S_ISLNK(n->mode) && (n->marks & FOLD_NODE_TARGET) == 0)
-        fold_check_found(k, "symlink.missing", FOLD_SEVERITY_ERROR, false, fold_label_ino(n->ino).text,
+        fold_check_found(k, "symlink.missing", FOLD_SEVERITY_ERROR, false,
+                         fold_label_ino(n->ino).text,
                          "the target of this symbolic link is missing");
 }
 
@@ -327,14 +344,16 @@ static void check_totals(struct fold_check *k)
         fold_check_found(k, "totals.inodes", FOLD_SEVERITY_ERROR, fixed, "totals",
                          "the next inode number is in use already");
     }
-    if (is.files == should.files && is.directories == should.directories && is.others == should.others &&
-        is.logical_bytes == should.logical_bytes)
+    if (is.files == should.files && is.directories == should.directories &&
+        is.others == should.others && is.logical_bytes == should.logical_bytes)
         return;
     bool fixed = false;
     if (k->opt->repair) {
         struct fold_txn *t = fold_txn_begin(k->volume->catalog);
-        fold_txn_count(t, (int64_t)(should.files - is.files), (int64_t)(should.directories - is.directories),
-                       (int64_t)(should.others - is.others), (int64_t)(should.logical_bytes - is.logical_bytes));
+        fold_txn_count(t, (int64_t)(should.files - is.files),
+                       (int64_t)(should.directories - is.directories),
+                       (int64_t)(should.others - is.others),
+                       (int64_t)(should.logical_bytes - is.logical_bytes));
         fixed = fold_check_commit(k, t);
     }
     fold_check_found(k, "totals.counts", FOLD_SEVERITY_WARNING, fixed, "totals",
@@ -356,7 +375,8 @@ static bool make_root(struct fold_check *k)
 int fold_check_tree(struct fold_check *k)
 {
     if (fold_check_node(k, FOLD_INO_ROOT) == NULL) {
-        fold_check_found(k, "tree.root", FOLD_SEVERITY_ERROR, make_root(k), "inode 1", "the root directory is missing");
+        fold_check_found(k, "tree.root", FOLD_SEVERITY_ERROR, make_root(k), "inode 1",
+                         "the root directory is missing");
         return 0;
     }
     fold_check_tell(k, "tree", 0, k->node_count);

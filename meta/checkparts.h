@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a check, for the files that make it up (check, check_segments, check_index, check_catalog, check_tree,
- * check_recipes). Everyone else uses meta/check.h.
+ * The inside of a check, for the files that make it up (check, check_segments, check_index,
+ * check_catalog, check_tree, check_recipes). Everyone else uses meta/check.h.
  *
- * A check runs in rounds. A round looks at everything once, in the order of the functions below, and with `repair` mends
- * what it can on the way; rounds are repeated until one finds nothing to mend. What the last round still finds is left.
+ * A check runs in rounds. A round looks at everything once, in the order of the functions below,
+ * and with `repair` mends what it can on the way; rounds are repeated until one finds nothing to
+ * mend. What the last round still finds is left.
  */
 #ifndef FOLD_META_CHECKPARTS_H
 #define FOLD_META_CHECKPARTS_H
@@ -38,8 +39,8 @@ struct fold_check_seg {
 /* What is kept of an inode. */
 struct fold_check_node {
     fold_ino ino;
-    fold_ino parent;       /* directories: as stored; others: a directory that names it, 0 if none */
-    fold_ino above;        /* a directory that names it, 0 if none */
+    fold_ino parent; /* directories: as stored; others: a directory that names it, 0 if none */
+    fold_ino above;  /* a directory that names it, 0 if none */
     uint64_t size;
     uint64_t mapped;       /* as stored */
     uint64_t found_mapped; /* by recipes */
@@ -52,13 +53,13 @@ struct fold_check_node {
     uint16_t marks; /* FOLD_NODE_* */
 };
 
-#define FOLD_NODE_BAD       1u  /* the stored inode cannot be read */
-#define FOLD_NODE_ORPHAN    2u  /* in the list of orphans */
-#define FOLD_NODE_XATTRS    4u  /* has some */
-#define FOLD_NODE_TARGET    8u  /* has a symlink target */
-#define FOLD_NODE_REACHED   16u /* from the root */
-#define FOLD_NODE_CLIMBING  32u
-#define FOLD_NODE_UNKNOWN   64u /* `found_mapped` is not complete: a page cannot be read */
+#define FOLD_NODE_BAD      1u  /* the stored inode cannot be read */
+#define FOLD_NODE_ORPHAN   2u  /* in the list of orphans */
+#define FOLD_NODE_XATTRS   4u  /* has some */
+#define FOLD_NODE_TARGET   8u  /* has a symlink target */
+#define FOLD_NODE_REACHED  16u /* from the root */
+#define FOLD_NODE_CLIMBING 32u
+#define FOLD_NODE_UNKNOWN  64u /* `found_mapped` is not complete: a page cannot be read */
 
 struct fold_check {
     const struct fold_check_options *opt;
@@ -87,8 +88,8 @@ struct fold_check_label fold_label_ino(fold_ino ino);
 struct fold_check_label fold_label_seg(uint32_t seg);
 
 /* Enters a problem, once. `repaired`: it was mended just now. */
-void fold_check_found(struct fold_check *k, const char *code, enum fold_severity severity, bool repaired,
-                      const char *object, const char *fmt, ...) FOLD_PRINTF(6, 7);
+void fold_check_found(struct fold_check *k, const char *code, enum fold_severity severity,
+                      bool repaired, const char *object, const char *fmt, ...) FOLD_PRINTF(6, 7);
 
 /* Commits repairs; true if it worked (else it is logged). */
 struct fold_txn;
@@ -105,10 +106,11 @@ struct fold_check_rec *fold_check_rec(const struct fold_check *k, struct fold_lo
 uint32_t fold_check_tag(const uint64_t w[2]);
 
 /* The records of a segment as its table, or else the records themselves, tell; malloc'd. */
-int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s, struct fold_seg_entry **out,
-                       uint32_t *count) FOLD_MUST;
+int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s,
+                       struct fold_seg_entry **out, uint32_t *count) FOLD_MUST;
 
-/* Forwarding tables and index against segments; damaged records that have a good twin are forwarded to it. */
+/* Forwarding tables and index against segments; damaged records that have a good twin are forwarded
+ * to it. */
 int fold_check_forward(struct fold_check *k) FOLD_MUST;
 int fold_check_index(struct fold_check *k) FOLD_MUST;
 int fold_check_twins(struct fold_check *k) FOLD_MUST;

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making commits durable: group sync of store and journal, and checkpoints, which move commits from the journal into the
- * database's files.
+ * Making commits durable: group sync of store and journal, and checkpoints, which move commits from
+ * the journal into the database's files.
  *
- * Sync: whoever comes first leads, makes everything committed so far durable, and answers for all who waited. Store
- * and journal may reach the disk in any order, because replay verifies that the data of a commit is there.
+ * Sync: whoever comes first leads, makes everything committed so far durable, and answers for all
+ * who waited. Store and journal may reach the disk in any order, because replay verifies that the
+ * data of a commit is there.
  *
- * Checkpoint: what the database writes to disk must be a prefix of the commits whose data is durable. So with commits held
- * off, data and journal are synced, the journal rotates and the database switches its memtable; the writing itself
- * goes on beside new commits. Only when it is done may the old journal go.
+ * Checkpoint: what the database writes to disk must be a prefix of the commits whose data is
+ * durable. So with commits held off, data and journal are synced, the journal rotates and the
+ * database switches its memtable; the writing itself goes on beside new commits. Only when it is
+ * done may the old journal go.
  *
- * A failed sync is final: the host may have dropped the pages, so nothing later could make up for it.
+ * A failed sync is final: the host may have dropped the pages, so nothing later could make up for
+ * it.
  */
 #include "meta/commit.h"
 
@@ -20,7 +23,8 @@
 
 #define FLUSH_SLACK_BYTES (4u << 20)
 
-/* One flush of the journal where there is little data, else one of the segments and one of the journal. */
+/* One flush of the journal where there is little data, else one of the segments and one of the
+ * journal. */
 static int sync_commits(struct fold_catalog *c)
 {
     struct fold_dep marks[FOLD_STORE_MAX_DEPS];
@@ -179,7 +183,8 @@ void fold_checkpoint_want(struct fold_catalog *c)
 
 int fold_checkpoint_throttle(struct fold_catalog *c)
 {
-    /* The background thread does the work; a failure is reported once per attempt, so writers fail instead of hanging. */
+    /* The background thread does the work; a failure is reported once per attempt, so writers fail
+     * instead of hanging. */
     fold_lock_take(&c->state);
     c->checkpoint_rc = 0;
     c->wanted = true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cycle of collect.h, except for copying (meta/compact.c). Candidates are sealed and indexed before the cycle starts, so
- * that everything that can hit them goes through the store's lookup, which marks and respects condemnation.
+ * The cycle of collect.h, except for copying (meta/compact.c). Candidates are sealed and indexed
+ * before the cycle starts, so that everything that can hit them goes through the store's lookup,
+ * which marks and respects condemnation.
  */
 #include "meta/collect.h"
 
@@ -20,7 +21,8 @@
 
 /* Memory for bitmaps of one pass: 2048 segments of 64 MiB. */
 #define MAP_BYTES (256u << 20)
-/* Percent of a segment that must be dead for it to be copied: in the background, and in a full collection. */
+/* Percent of a segment that must be dead for it to be copied: in the background, and in a full
+ * collection. */
 #define DEAD_PERCENT      50u
 #define DEAD_PERCENT_FULL 5u
 /* What copying leaves to the checkpoint and to tables, besides what the journal holds. */
@@ -130,7 +132,9 @@ static int mark(struct cycle *c)
 static int weigh(struct cycle *c, struct fold_condemned *s)
 {
     const struct fold_seg *seg = fold_segset_get(c->store->set, s->seg);
-    int rc = s->entries == NULL ? fold_reader_table(c->store->reader, s->seg, &s->entries, &s->count) : 0;
+    int rc = s->entries == NULL
+                 ? fold_reader_table(c->store->reader, s->seg, &s->entries, &s->count)
+                 : 0;
     if (rc < 0)
         return rc;
     s->live_bytes = 0;
@@ -198,7 +202,8 @@ static int fit(struct cycle *c)
     return 0;
 }
 
-/* Keeps the candidates that are to go; what lookups hit just before they were condemned counts as live. */
+/* Keeps the candidates that are to go; what lookups hit just before they were condemned counts as
+ * live. */
 static int condemn(struct cycle *c)
 {
     size_t kept = 0;
@@ -249,14 +254,16 @@ static int unindex(struct cycle *c)
             if (rc == 0 && fold_loc_equal(loc, old)) {
                 struct fold_loc to = fold_forward_resolve(c->store->forward, old);
                 bool moved = !fold_loc_equal(to, old);
-                entries[n++] = (struct fold_index_entry){{e->w[0], e->w[1]}, moved ? to : (struct fold_loc){0, 0}};
+                entries[n++] = (struct fold_index_entry){{e->w[0], e->w[1]},
+                                                         moved ? to : (struct fold_loc){0, 0}};
                 if (!moved && c->opt->dropped != NULL)
                     c->opt->dropped(c->opt->arg, &fp);
             }
             rc = rc == -ENOENT ? 0 : rc;
         }
     }
-    struct fold_index_load load = {.entries = entries, .count = n, .gone = gone, .gone_count = c->count};
+    struct fold_index_load load = {
+        .entries = entries, .count = n, .gone = gone, .gone_count = c->count};
     if (rc == 0)
         rc = fold_index_apply(c->store->index, &load);
     fold_sealer_release(c->store->sealer);
@@ -267,7 +274,8 @@ static int unindex(struct cycle *c)
 
 static int remove_files(struct cycle *c)
 {
-    int first = c->count > 0 ? fold_segnext_save(c->store->dirfd, fold_segset_last(c->store->set)) : 0;
+    int first =
+        c->count > 0 ? fold_segnext_save(c->store->dirfd, fold_segset_last(c->store->set)) : 0;
     if (first < 0)
         return first;
     for (size_t i = 0; i < c->count; i++) {
@@ -383,7 +391,8 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
         uint32_t next = 1, last = fold_segset_last(store->set);
         out->garbage_bytes = 0;
         for (more = false; rc == 0 && next <= last;) {
-            struct cycle c = {.store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
+            struct cycle c = {
+                .store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
             rc = run_pass(&c, &next, last, &more);
         }
     }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tracing collector: finds what no recipe names and gives its space back to the host. Nothing is counted on write or
- * delete. One cycle:
+ * The tracing collector: finds what no recipe names and gives its space back to the host. Nothing
+ * is counted on write or delete. One cycle:
  *
  *   1. sealed segments become candidates; from now on lookups that hit one mark what they hit
  *   2. grace period; then all recipes of a snapshot are walked and what they name is marked
- *   3. segments with enough garbage are condemned: lookups no longer find their records; grace period, bits read again
- *   4. live records of condemned segments are copied to new ones, durably, and a forwarding table leads there
- *   5. catalog checkpoint, so that no journal record and no recipe of the past names what goes; index entries removed
+ *   3. segments with enough garbage are condemned: lookups no longer find their records; grace
+ * period, bits read again
+ *   4. live records of condemned segments are copied to new ones, durably, and a forwarding table
+ * leads there
+ *   5. catalog checkpoint, so that no journal record and no recipe of the past names what goes;
+ * index entries removed
  *   6. files removed; forwarding tables that no recipe needs any more are retired
  *
  * A crash between any two steps leaves a consistent volume and at most garbage.
@@ -25,35 +28,40 @@ struct fold_collect_progress {
 };
 
 struct fold_collect_options {
-    bool full;               /* also segments with little garbage; open segments are sealed first */
-    uint64_t rate;           /* bytes per second that copying may read; 0 = no limit */
-    void *arg;               /* for the functions below, each of which may be NULL */
+    bool full;     /* also segments with little garbage; open segments are sealed first */
+    uint64_t rate; /* bytes per second that copying may read; 0 = no limit */
+    void *arg;     /* for the functions below, each of which may be NULL */
     void (*progress)(void *arg, const struct fold_collect_progress *p);
     bool (*cancelled)(void *arg);
-    bool (*busy)(void *arg); /* somebody else uses the disk just now: copying takes half of its time at most */
+    bool (*busy)(void *arg); /* somebody else uses the disk just now: copying takes half of its time
+                                at most */
     void (*dropped)(void *arg, const struct fold_fp *fp); /* a fingerprint left the index */
-    void (*moved)(void *arg, fold_ino ino, uint64_t page_no); /* a recipe page names places that were forwarded */
-    int (*step)(void *arg, unsigned step); /* tests: called after each numbered step; a negative return ends the cycle there */
+    void (*moved)(void *arg, fold_ino ino,
+                  uint64_t page_no);       /* a recipe page names places that were forwarded */
+    int (*step)(void *arg, unsigned step); /* tests: called after each numbered step; a negative
+                                              return ends the cycle there */
 };
 
 struct fold_collect_result {
-    uint64_t extents;           /* walked */
+    uint64_t extents; /* walked */
     uint64_t walk_ms;
-    uint64_t segments_seen;     /* candidates */
-    uint64_t segments_removed;  /* of them */
-    uint64_t segments_copied;   /* removed after their live records were copied */
-    uint64_t copied_bytes;      /* stored bytes of those */
-    uint64_t freed_bytes;       /* file bytes removed */
-    uint64_t garbage_bytes;     /* stored bytes found dead and left in place */
+    uint64_t segments_seen;    /* candidates */
+    uint64_t segments_removed; /* of them */
+    uint64_t segments_copied;  /* removed after their live records were copied */
+    uint64_t copied_bytes;     /* stored bytes of those */
+    uint64_t freed_bytes;      /* file bytes removed */
+    uint64_t garbage_bytes;    /* stored bytes found dead and left in place */
     uint64_t tables_retired;
 };
 
 /*
- * Runs one cycle (or several, if memory for the bitmaps does not cover all segments). One at a time: the caller sees to
- * it. Operations that hold locations must be inside `gate`; the caller must not. -ECANCELED, -ENOSPC, -EIO, ...: what
- * was begun is undone or left as garbage; the volume is consistent.
+ * Runs one cycle (or several, if memory for the bitmaps does not cover all segments). One at a
+ * time: the caller sees to it. Operations that hold locations must be inside `gate`; the caller
+ * must not. -ECANCELED, -ENOSPC, -EIO, ...: what was begun is undone or left as garbage; the volume
+ * is consistent.
  */
 int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
-                     const struct fold_collect_options *opt, struct fold_collect_result *out) FOLD_MUST;
+                     const struct fold_collect_options *opt,
+                     struct fold_collect_result *out) FOLD_MUST;
 
 #endif

@@ -2,10 +2,11 @@
 /*
  * Transactions and the one place where they enter journal and database.
  *
- * Under the commit lock: number the commit, name the data it needs, append the batch to the journal (page cache), apply it to
- * the database's memory. The totals travel as a note of the journal record and enter the database with each flush.
- * If the append fails nothing has changed. If the database refuses what the journal has already, the record is taken
- * back; unless it was for lack of space, the catalog accepts nothing any more, because its memory is in doubt.
+ * Under the commit lock: number the commit, name the data it needs, append the batch to the journal
+ * (page cache), apply it to the database's memory. The totals travel as a note of the journal
+ * record and enter the database with each flush. If the append fails nothing has changed. If the
+ * database refuses what the journal has already, the record is taken back; unless it was for lack
+ * of space, the catalog accepts nothing any more, because its memory is in doubt.
  */
 #include "meta/commit.h"
 
@@ -83,8 +84,9 @@ int fold_catalog_fail(struct fold_catalog *c, int rc, const char *what)
 {
     int healthy = 0;
     if (atomic_compare_exchange_strong(&c->sick, &healthy, rc))
-        fold_error("catalog: %s: %s; no more changes are accepted until the volume is mounted again",
-                   what, fold_err_text(rc));
+        fold_error(
+            "catalog: %s: %s; no more changes are accepted until the volume is mounted again", what,
+            fold_err_text(rc));
     return rc;
 }
 
@@ -158,7 +160,8 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     fold_step(FOLD_STEP_APPENDED);
     rc = fold_kv_write(c->kv, t->batch);
     if (rc < 0) {
-        /* Out of space is a refusal before anything was done; it passes. Else the database's memory is in doubt. */
+        /* Out of space is a refusal before anything was done; it passes. Else the database's memory
+         * is in doubt. */
         int undo = fold_journal_take_back(c->journal);
         if (rc != -ENOSPC || undo < 0)
             (void)fold_catalog_fail(c, rc, "the database refused a commit");
@@ -174,7 +177,8 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     return 0;
 }
 
-static int append_redo_locked(struct fold_catalog *c, const void *data, size_t len) FOLD_REQUIRES(c->commit)
+static int append_redo_locked(struct fold_catalog *c, const void *data, size_t len)
+    FOLD_REQUIRES(c->commit)
 {
     if (atomic_load(&c->sick) != 0)
         return -FOLD_E_SICK;
@@ -194,7 +198,8 @@ static int append_redo_locked(struct fold_catalog *c, const void *data, size_t l
     return rc;
 }
 
-int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count)
+int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS],
+                     size_t *count)
 {
     FOLD_AUTO(free) uint8_t *buf = malloc(FOLD_REDO_MAX);
     if (buf == NULL)
@@ -202,7 +207,8 @@ int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MA
     struct fold_wr w = fold_wr_init(buf, FOLD_REDO_MAX);
     fold_wr_u64(&w, FOLD_REDO_MAGIC);
     size_t len;
-    int rc = fold_store_unlogged(c->store, w.p, FOLD_REDO_MAX - fold_wr_len(&w), &len, marks, count);
+    int rc =
+        fold_store_unlogged(c->store, w.p, FOLD_REDO_MAX - fold_wr_len(&w), &len, marks, count);
     if (rc < 0 || len == 0)
         return rc;
     fold_lock_take(&c->commit);

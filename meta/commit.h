@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of the catalog and of a transaction, for the files that make up the catalog (catalog, commit, checkpoint and the
- * tables). Everyone else uses meta/catalog.h.
+ * The inside of the catalog and of a transaction, for the files that make up the catalog (catalog,
+ * commit, checkpoint and the tables). Everyone else uses meta/catalog.h.
  */
 #ifndef FOLD_META_COMMIT_H
 #define FOLD_META_COMMIT_H
@@ -27,8 +27,9 @@ struct fold_catalog {
     bool has_thread;
     pthread_t thread; /* checkpoints in the background; owned by open and close */
 
-    struct fold_lock commit; /* order of commits: lsn, totals, journal append and database write go together */
-    _Atomic fold_lsn lsn;    /* newest commit; written under commit */
+    struct fold_lock
+        commit; /* order of commits: lsn, totals, journal append and database write go together */
+    _Atomic fold_lsn lsn;     /* newest commit; written under commit */
     _Atomic uint64_t pending; /* journal bytes since the last checkpoint; written under commit */
     _Atomic uint64_t next_ino;
     _Atomic uint64_t files, directories, others, logical_bytes; /* written under commit */
@@ -42,8 +43,8 @@ struct fold_catalog {
     bool checkpointing;     /* a thread is in fold_catalog_checkpoint */
     bool wanted;            /* the background thread is asked for a checkpoint */
     bool stopping;
-    int checkpoint_rc;      /* result of the last checkpoint */
-    fold_lsn flushed;       /* the database on disk holds the commits up to here */
+    int checkpoint_rc; /* result of the last checkpoint */
+    fold_lsn flushed;  /* the database on disk holds the commits up to here */
 };
 
 /* A directory bucket as the transaction left it. */
@@ -104,9 +105,11 @@ void fold_step_set_hook(fold_step_hook hook, void *arg);
 void fold_step(enum fold_step step);
 
 /*
- * Appends what the store has not safe yet to the journal, if that is little: 0 and *marks (to be given to fold_store_logged once
- * the journal is synced); -E2BIG if the store must be synced instead; other errors as fold_txn_commit.
+ * Appends what the store has not safe yet to the journal, if that is little: 0 and *marks (to be
+ * given to fold_store_logged once the journal is synced); -E2BIG if the store must be synced
+ * instead; other errors as fold_txn_commit.
  */
-int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count) FOLD_MUST;
+int fold_commit_redo(struct fold_catalog *c, struct fold_dep marks[FOLD_STORE_MAX_DEPS],
+                     size_t *count) FOLD_MUST;
 
 #endif

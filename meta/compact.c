@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records are decoded (and so verified) and put anew in batches; the new places are on stable storage before a forwarding table
- * names them. They get there a few mebibytes at a time: an fsync of somebody else has to wait for no more than that.
+ * Records are decoded (and so verified) and put anew in batches; the new places are on stable
+ * storage before a forwarding table names them. They get there a few mebibytes at a time: an fsync
+ * of somebody else has to wait for no more than that.
  */
 #include "meta/compact.h"
 
@@ -13,9 +14,9 @@
 #include <errno.h>
 #include <time.h>
 
-#define BATCH       64u
-#define BATCH_BYTES (4u << 20)
-#define SYNC_BYTES  (2u << 20)
+#define BATCH        64u
+#define BATCH_BYTES  (4u << 20)
+#define SYNC_BYTES   (2u << 20)
 #define YIELD_MS_MAX 100u
 
 struct copier {
@@ -27,7 +28,7 @@ struct copier {
     size_t n;
     size_t bytes;
     size_t unsynced;
-    uint64_t since_ms; /* when the bytes not synced yet began to be copied */
+    uint64_t since_ms;                /* when the bytes not synced yet began to be copied */
     struct fold_forward_entry *moved; /* of the segment being copied */
     size_t moved_count;
 };
@@ -96,7 +97,8 @@ static int take(struct copier *c, struct fold_loc loc)
     return rc;
 }
 
-static int copy_segment(struct copier *c, const struct fold_condemned *s, const struct fold_livemap *live)
+static int copy_segment(struct copier *c, const struct fold_condemned *s,
+                        const struct fold_livemap *live)
 {
     c->moved = malloc((s->live_count + 1) * sizeof *c->moved);
     c->moved_count = 0;

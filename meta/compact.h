@@ -21,8 +21,9 @@ struct fold_condemned {
 };
 
 /*
- * Copies what is live in `live`, makes it durable and adds forwarding tables. Segments that cannot be copied whole (a
- * damaged record) leave the list, which is shortened; they are no longer condemned. -ECANCELED, -ENOSPC, -EIO.
+ * Copies what is live in `live`, makes it durable and adds forwarding tables. Segments that cannot
+ * be copied whole (a damaged record) leave the list, which is shortened; they are no longer
+ * condemned. -ECANCELED, -ENOSPC, -EIO.
  */
 int fold_compact_run(struct fold_store *store, struct fold_condemned *list, size_t *count,
                      const struct fold_livemap *live, const struct fold_collect_options *opt,

@@ -2,10 +2,11 @@
 /*
  * Directory entries in buckets by name hash.
  *
- * Bucket value: entries in rising slot order, each varint slot, u8 type, varint inode, u8 name length, name. The hash is
- * XXH3 with the volume's seed, cut to 52 bits; the cookie is hash << 11 | slot. A slot is given to an entry for its life and
- * a bucket has 2048 of them, far more than names can be made to collide without knowing the seed.
- * A bucket changed by a transaction is kept there, so that a second change of it in the same transaction builds on the first.
+ * Bucket value: entries in rising slot order, each varint slot, u8 type, varint inode, u8 name
+ * length, name. The hash is XXH3 with the volume's seed, cut to 52 bits; the cookie is hash << 11 |
+ * slot. A slot is given to an entry for its life and a bucket has 2048 of them, far more than names
+ * can be made to collide without knowing the seed. A bucket changed by a transaction is kept there,
+ * so that a second change of it in the same transaction builds on the first.
  */
 #include "meta/dentry.h"
 
@@ -49,7 +50,8 @@ void fold_dentry_set_hash(fold_dentry_hash hook)
 
 static uint64_t name_hash(const struct fold_catalog *c, const char *name, size_t len)
 {
-    uint64_t h = hash_hook != NULL ? hash_hook(name, len) : XXH3_64bits_withSeed(name, len, c->seed);
+    uint64_t h =
+        hash_hook != NULL ? hash_hook(name, len) : XXH3_64bits_withSeed(name, len, c->seed);
     h >>= 64 - HASH_BITS;
     return h != 0 ? h : 1; /* cookies 0, 1 and 2 belong to the start, "." and ".." */
 }
@@ -61,7 +63,8 @@ static int bad_bucket(fold_ino dir, uint64_t hash)
     return -FOLD_E_BAD_CATALOG;
 }
 
-/* Next entry of a bucket: 1, 0 at the end, -1 if the bytes make no sense. `last`: slot of the one before, or -1. */
+/* Next entry of a bucket: 1, 0 at the end, -1 if the bytes make no sense. `last`: slot of the one
+ * before, or -1. */
 static int read_entry(struct fold_rd *r, int64_t last, struct entry *out)
 {
     if (fold_rd_done(r))
@@ -102,7 +105,8 @@ uint64_t fold_dentry_hash_of(const struct fold_catalog *c, const char *name, siz
     return name_hash(c, name, len);
 }
 
-/* Finds `name` in a bucket: 1, 0, -1 as above. If absent, *free_slot is the lowest free one and *at where it belongs. */
+/* Finds `name` in a bucket: 1, 0, -1 as above. If absent, *free_slot is the lowest free one and *at
+ * where it belongs. */
 static int find_entry(const void *data, size_t data_len, const char *name, size_t len,
                       struct entry *out, uint32_t *free_slot, size_t *at)
 {

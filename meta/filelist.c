@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Depth first with a stack of directories of our own; a hash table from inode to the row that met it
- * last tells names of one file apart from files.
+ * Depth first with a stack of directories of our own; a hash table from inode to the row that met
+ * it last tells names of one file apart from files.
  */
 #include "meta/filelist.h"
 
@@ -95,8 +95,8 @@ static int add_file(struct walk *w, const struct fold_attr *attr)
     if (rc != 0)
         return rc;
     l->files = files;
-    l->files[l->count++] = (struct fold_filelist_entry){
-        attr->ino, attr->size, attr->mapped, w->row, how == IN_OTHER_ROW};
+    l->files[l->count++] = (struct fold_filelist_entry){attr->ino, attr->size, attr->mapped, w->row,
+                                                        how == IN_OTHER_ROW};
     return 0;
 }
 

@@ -24,8 +24,8 @@ struct fold_filelist {
 
 /*
  * Walks from each of the n inodes `from` (0 is left out). Names that come or go meanwhile may be
- * seen or not. -ENOENT if one of `from` does not exist, -ENOMEM, -ECANCELED when `cancelled` (may be
- * NULL) says so.
+ * seen or not. -ENOENT if one of `from` does not exist, -ENOMEM, -ECANCELED when `cancelled` (may
+ * be NULL) says so.
  */
 int fold_filelist_make(struct fold_catalog *c, const fold_ino *from, size_t n,
                        bool (*cancelled)(void *arg), void *arg,

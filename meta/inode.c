@@ -2,9 +2,10 @@
 /*
  * Inodes, symlink targets and orphans in the catalog.
  *
- * Inode value: u8 version, u8 which times are stored, then varints mode, uid, gid, nlink, rdev, size, mapped, parent, flags;
- * btime, and mtime, ctime, atime where they differ from the time before them in that list (atime from mtime).
- * A time is a zigzag varint of seconds and a u32 of nanoseconds.
+ * Inode value: u8 version, u8 which times are stored, then varints mode, uid, gid, nlink, rdev,
+ * size, mapped, parent, flags; btime, and mtime, ctime, atime where they differ from the time
+ * before them in that list (atime from mtime). A time is a zigzag varint of seconds and a u32 of
+ * nanoseconds.
  */
 #include "meta/inode.h"
 
@@ -211,7 +212,7 @@ int fold_orphan_each(struct fold_catalog *c, int (*fn)(void *arg, fold_ino ino),
     while ((rc = fold_kv_iter_next(it, &e)) > 0) {
         fold_ino ino;
         rc = fold_key_read_ino(e.key, e.key_len, FOLD_TABLE_ORPHAN, &ino) ? fn(arg, ino)
-                                                                         : -FOLD_E_BAD_CATALOG;
+                                                                          : -FOLD_E_BAD_CATALOG;
         if (rc < 0)
             break;
     }

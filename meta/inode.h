@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inode table of the catalog, the symlink targets and the list of orphans (inodes without a name that were still
- * open). Reads are thread-safe; writes go through a transaction under the caller's inode lock.
+ * The inode table of the catalog, the symlink targets and the list of orphans (inodes without a
+ * name that were still open). Reads are thread-safe; writes go through a transaction under the
+ * caller's inode lock.
  */
 #ifndef FOLD_META_INODE_H
 #define FOLD_META_INODE_H
@@ -24,10 +25,13 @@ void fold_symlink_remove(struct fold_txn *t, fold_ino ino);
 void fold_orphan_add(struct fold_txn *t, fold_ino ino);
 void fold_orphan_remove(struct fold_txn *t, fold_ino ino);
 
-/* Calls `fn` for each orphan; a negative return stops and is returned. `fn` may commit transactions. */
-int fold_orphan_each(struct fold_catalog *c, int (*fn)(void *arg, fold_ino ino), void *arg) FOLD_MUST;
+/* Calls `fn` for each orphan; a negative return stops and is returned. `fn` may commit
+ * transactions. */
+int fold_orphan_each(struct fold_catalog *c, int (*fn)(void *arg, fold_ino ino),
+                     void *arg) FOLD_MUST;
 
 /* Calls `fn` for each inode in number order, from a snapshot. */
-int fold_inode_each(struct fold_catalog *c, int (*fn)(void *arg, const struct fold_attr *attr), void *arg) FOLD_MUST;
+int fold_inode_each(struct fold_catalog *c, int (*fn)(void *arg, const struct fold_attr *attr),
+                    void *arg) FOLD_MUST;
 
 #endif

@@ -2,13 +2,15 @@
 /*
  * Journal files: life cycle and appending (reading them back is in journal_read.c).
  *
- * At most times there are two files: the current one and the prepared next one. A checkpoint rotates to the next, and when
- * the catalog has the content of the old one, that becomes the next again: its blocks are allocated and written
- * already, so syncing an append needs no commit of the host filesystem's own journal.
- * A prepared file is complete on disk (header synced, name synced) before a record can enter it.
+ * At most times there are two files: the current one and the prepared next one. A checkpoint
+ * rotates to the next, and when the catalog has the content of the old one, that becomes the next
+ * again: its blocks are allocated and written already, so syncing an append needs no commit of the
+ * host filesystem's own journal. A prepared file is complete on disk (header synced, name synced)
+ * before a record can enter it.
  *
- * Lock: `lock` guards the set of files; the position in the current file belongs to the appender and is atomic for
- * readers. Descriptors are counted references: a sync keeps its file open while others rotate and retire.
+ * Lock: `lock` guards the set of files; the position in the current file belongs to the appender
+ * and is atomic for readers. Descriptors are counted references: a sync keeps its file open while
+ * others rotate and retire.
  */
 #include "meta/journal.h"
 
@@ -26,12 +28,13 @@
 #define GROW_BYTES  (1u << 20)   /* the file is extended by this much at once */
 #define FIRST_BYTES (256u << 10) /* a small file: by this much */
 #define KEEP_BYTES  FIRST_BYTES  /* what a trimmed journal keeps for the next life */
-#define AHEAD_BYTES FIRST_BYTES  /* allocated beyond the end, so that deletes go on when the host is full */
+#define AHEAD_BYTES                                                                                \
+    FIRST_BYTES /* allocated beyond the end, so that deletes go on when the host is full */
 
 struct journal_file {
     struct journal_file *older; /* guarded by lock */
     uint32_t number;
-    uint32_t seed;     /* of the records' checksums */
+    uint32_t seed; /* of the records' checksums */
     int fd;
     unsigned refs;     /* guarded by lock */
     uint64_t reserved; /* appender: bytes allocated on the host */
@@ -43,8 +46,8 @@ struct fold_journal {
     bool read_only;
     struct fold_lock lock;
     struct journal_file *current; /* guarded by lock; changed by the appender only */
-    struct journal_file *next;    /* guarded by lock; set by the checkpoint, taken by the appender */
-    struct journal_file *old;     /* guarded by lock: left behind, not retired */
+    struct journal_file *next; /* guarded by lock; set by the checkpoint, taken by the appender */
+    struct journal_file *old;  /* guarded by lock: left behind, not retired */
     _Atomic uint64_t pending_old; /* bytes in `old` */
     uint64_t last_append;         /* appender: where the last record begins */
     atomic_bool lean;             /* files begun from now on do not inherit blocks */
@@ -204,8 +207,9 @@ int fold_journal_resume(struct fold_journal *j)
 }
 
 /*
- * Keeps written host blocks ahead of the appends: over blocks that are only allocated each sync would make the host commit a
- * change of its own metadata. Failing is no harm: the append itself will tell.
+ * Keeps written host blocks ahead of the appends: over blocks that are only allocated each sync
+ * would make the host commit a change of its own metadata. Failing is no harm: the append itself
+ * will tell.
  */
 static void file_reserve(struct journal_file *f, uint64_t need)
 {
@@ -215,7 +219,8 @@ static void file_reserve(struct journal_file *f, uint64_t need)
         return;
     uint64_t step = need < GROW_BYTES ? FIRST_BYTES : GROW_BYTES;
     uint64_t goal = (need + step - 1) / step * step;
-    /* After a failure here records may lie beyond what is reserved: they must not be written over. */
+    /* After a failure here records may lie beyond what is reserved: they must not be written over.
+     */
     uint64_t from = FOLD_MAX(f->reserved, atomic_load_explicit(&f->end, memory_order_relaxed));
     if (fold_io_fallocate(f->fd, 0, from, goal - from) != 0)
         return;
@@ -368,8 +373,8 @@ void fold_journal_retire(struct fold_journal *j)
 
 uint64_t fold_journal_pending(const struct fold_journal *j)
 {
-    /* Called by the appender or for a rough idea: the current file may change under a reader's feet, but not go away
-     * with its memory, which `old` keeps until it is counted there. */
+    /* Called by the appender or for a rough idea: the current file may change under a reader's
+     * feet, but not go away with its memory, which `old` keeps until it is counted there. */
     uint64_t old = atomic_load(&j->pending_old);
     const struct journal_file *f = j->current;
     return f == NULL ? old : old + atomic_load(&f->end) - FOLD_JOURNAL_HEADER_BYTES;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The journal of commits: files journal/NNNNNNNN.log of checksummed records. An appended record survives the death of the
- * process at once and a power cut after fold_journal_sync. Files are recycled: the checksum of a record covers the file's
- * number and salt, so bytes of a former life never pass for records.
+ * The journal of commits: files journal/NNNNNNNN.log of checksummed records. An appended record
+ * survives the death of the process at once and a power cut after fold_journal_sync. Files are
+ * recycled: the checksum of a record covers the file's number and salt, so bytes of a former life
+ * never pass for records.
  *
- * Append, take_back and rotate: one caller at a time (the holder of the commit lock). Prepare and retire: one caller at
- * a time (the checkpoint). Sync, bytes and pending: any thread.
+ * Append, take_back and rotate: one caller at a time (the holder of the commit lock). Prepare and
+ * retire: one caller at a time (the checkpoint). Sync, bytes and pending: any thread.
  */
 #ifndef FOLD_META_JOURNAL_H
 #define FOLD_META_JOURNAL_H
@@ -37,12 +38,12 @@ struct fold_journal_replay {
     uint64_t records; /* handed to the callback and taken by it */
     uint64_t dropped; /* whole records behind the point where replay stopped */
     uint64_t bytes;   /* of the records handed out */
-    bool damaged;     /* replay stopped at a torn record although whole ones of a later file follow */
+    bool damaged; /* replay stopped at a torn record although whole ones of a later file follow */
 };
 
 /*
- * Hands out the records in order, up to the first that is torn or does not follow the lsn taken before. `fn` returns one
- * of the verdicts below, or an error that ends the replay.
+ * Hands out the records in order, up to the first that is torn or does not follow the lsn taken
+ * before. `fn` returns one of the verdicts below, or an error that ends the replay.
  */
 enum fold_journal_verdict {
     FOLD_JOURNAL_TAKEN, /* replayed: to be kept until the file is retired */
@@ -54,12 +55,14 @@ int fold_journal_replay(struct fold_journal *j, fold_journal_fn fn, void *arg,
                         struct fold_journal_replay *out) FOLD_MUST;
 
 /*
- * Goes on after a replay: files with records that were taken stay until retired (synced, so these commits are durable
- * now), what did not count is cut off and can never come back, and a fresh file is begun. Appending is possible from here on.
+ * Goes on after a replay: files with records that were taken stay until retired (synced, so these
+ * commits are durable now), what did not count is cut off and can never come back, and a fresh file
+ * is begun. Appending is possible from here on.
  */
 int fold_journal_resume(struct fold_journal *j) FOLD_MUST;
 
-/* Appends a record. On failure (-ENOSPC, -EIO, ...) it is as if it had not been tried; -FOLD_E_SICK if even that failed. */
+/* Appends a record. On failure (-ENOSPC, -EIO, ...) it is as if it had not been tried; -FOLD_E_SICK
+ * if even that failed. */
 int fold_journal_append(struct fold_journal *j, const struct fold_journal_record *rec) FOLD_MUST;
 
 /* Makes the last append undone (it must not have been synced or acknowledged). */
@@ -74,10 +77,12 @@ int fold_journal_prepare(struct fold_journal *j) FOLD_MUST;
 /* Goes on in the next file (which must be prepared). The file left behind must have been synced. */
 void fold_journal_rotate(struct fold_journal *j);
 
-/* While `lean`, recycled files give their blocks back to the host instead of keeping them for the next records. */
+/* While `lean`, recycled files give their blocks back to the host instead of keeping them for the
+ * next records. */
 void fold_journal_lean(struct fold_journal *j, bool lean);
 
-/* Gives up the files before the current one; one of them is recycled. Failures only cost space and are logged. */
+/* Gives up the files before the current one; one of them is recycled. Failures only cost space and
+ * are logged. */
 void fold_journal_retire(struct fold_journal *j);
 
 /* Bytes appended to files that are not retired yet. */

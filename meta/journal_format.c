@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Encodes journal files and reads them back. Reading trusts nothing: a file with a wrong header counts as empty, a record
- * with a wrong checksum is the end of its file.
+ * Encodes journal files and reads them back. Reading trusts nothing: a file with a wrong header
+ * counts as empty, a record with a wrong checksum is the end of its file.
  */
 #include "meta/journal_format.h"
 
@@ -145,7 +145,8 @@ int fold_journal_list(int dirfd, uint32_t **numbers, size_t *count)
     return 0;
 }
 
-/* Makes `need` bytes at file offset `at` visible: 1 if they are in the file, 0 if it ends before. */
+/* Makes `need` bytes at file offset `at` visible: 1 if they are in the file, 0 if it ends before.
+ */
 static int source_need(struct source *s, uint64_t at, size_t need, const uint8_t **out)
 {
     if (at > s->size || need > s->size - at)
@@ -191,7 +192,8 @@ static int read_header(struct source *s, uint32_t number, uint32_t *seed)
     return 1;
 }
 
-/* One record at `at`: 1 and *rec (its pointers into the window and `deps`), 0 if there is no whole record. */
+/* One record at `at`: 1 and *rec (its pointers into the window and `deps`), 0 if there is no whole
+ * record. */
 static int read_record(struct source *s, uint64_t at, uint32_t seed,
                        struct fold_dep deps[FOLD_STORE_MAX_DEPS], struct fold_journal_record *rec,
                        uint64_t *end)
@@ -251,7 +253,8 @@ static int deliver(struct reader *rd, const struct fold_journal_record *rec, uin
         return 0;
     }
     if (rc == FOLD_JOURNAL_KNOWN)
-        return 0; /* of a file about to be retired: others of them may be gone already, so what follows may be far on */
+        return 0; /* of a file about to be retired: others of them may be gone already, so what
+                     follows may be far on */
     rd->last = rec->lsn;
     rd->out->records++;
     rd->out->bytes += rec->len;

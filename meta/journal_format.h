@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bytes of a journal file: header, record heads, and reading all files back in order. Used by the journal only.
+ * The bytes of a journal file: header, record heads, and reading all files back in order. Used by
+ * the journal only.
  *
- * File header (64 bytes, little-endian): magic "FOLDJRNL", u32 version, u32 file number, salt[16], zeros, u32 crc32c of the 60
- * bytes before. Record: u32 magic, u32 crc32c of what follows (continuing from the checksum of the file header), u32 length of
- * the whole record, u16 length of the note, u16 number of deps, u64 lsn, deps (u32 segment, u32 end), note, data.
+ * File header (64 bytes, little-endian): magic "FOLDJRNL", u32 version, u32 file number, salt[16],
+ * zeros, u32 crc32c of the 60 bytes before. Record: u32 magic, u32 crc32c of what follows
+ * (continuing from the checksum of the file header), u32 length of the whole record, u16 length of
+ * the note, u16 number of deps, u64 lsn, deps (u32 segment, u32 end), note, data.
  */
 #ifndef FOLD_META_JOURNAL_FORMAT_H
 #define FOLD_META_JOURNAL_FORMAT_H
@@ -17,8 +19,8 @@
 #define FOLD_JOURNAL_FIXED_BYTES  24
 #define FOLD_JOURNAL_HEAD_MAX                                                                      \
     (FOLD_JOURNAL_FIXED_BYTES + 8 * FOLD_STORE_MAX_DEPS + FOLD_JOURNAL_NOTE_MAX)
-#define FOLD_JOURNAL_RECORD_MAX   (1u << 30)
-#define FOLD_JOURNAL_NAME_BYTES   24
+#define FOLD_JOURNAL_RECORD_MAX (1u << 30)
+#define FOLD_JOURNAL_NAME_BYTES 24
 
 void fold_journal_file_name(uint32_t number, char name[FOLD_JOURNAL_NAME_BYTES]);
 
@@ -36,8 +38,9 @@ int fold_journal_list(int dirfd, uint32_t **numbers, size_t *count) FOLD_MUST;
 /* A file as replay found it. */
 struct fold_journal_found {
     uint32_t number;
-    uint64_t bytes;  /* of its records that were taken; 0: nothing in it is needed */
-    uint64_t cut_at; /* where the first record that must never come back begins; 0 if there is none */
+    uint64_t bytes; /* of its records that were taken; 0: nothing in it is needed */
+    uint64_t
+        cut_at; /* where the first record that must never come back begins; 0 if there is none */
 };
 
 /* *files is malloc'd, in rising order of numbers. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Layout of the catalog's keys: one byte names the table, numbers follow big-endian so that memcmp order is numeric order.
+ * Layout of the catalog's keys: one byte names the table, numbers follow big-endian so that memcmp
+ * order is numeric order.
  *
  *   'C' name               counters, name hash seed
  *   'D' dir, name hash     directory entries with that hash

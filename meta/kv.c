@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The only file that knows RocksDB: a thin skin over its C interface. Databases are opened through
- * /proc/self/fd/<directory>/<name>, so that renaming the store directory of a mounted volume is harmless.
- * The write-ahead log is off in every write; databases are closed without flushing.
+ * /proc/self/fd/<directory>/<name>, so that renaming the store directory of a mounted volume is
+ * harmless. The write-ahead log is off in every write; databases are closed without flushing.
  */
 #include "meta/kv.h"
 
@@ -116,7 +116,8 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     rocksdb_options_t *base = rocksdb_options_create();
     rocksdb_options_t *o = rocksdb_options_create();
     char *message = NULL;
-    rocksdb_get_options_from_string(base, opt->one_writer ? ALWAYS ONE_WRITER : ALWAYS, o, &message);
+    rocksdb_get_options_from_string(base, opt->one_writer ? ALWAYS ONE_WRITER : ALWAYS, o,
+                                    &message);
     rocksdb_options_destroy(base);
     if (message != NULL) {
         rocksdb_options_destroy(o);
@@ -126,14 +127,13 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     rocksdb_options_set_info_log_level(o, 2 /* warnings */);
     uint64_t buffer = opt->write_buffer_bytes != 0 ? opt->write_buffer_bytes : 64u << 20;
     rocksdb_options_set_write_buffer_size(o, buffer);
-    rocksdb_options_set_memtable_prefix_bloom_size_ratio(
-        o, (double)opt->memory_filter_bytes / (double)buffer);
-    rocksdb_options_set_max_write_buffer_number(
-        o, opt->write_buffers != 0 ? (int)opt->write_buffers : 2);
-    rocksdb_options_set_max_open_files(
-        o, opt->max_open_files != 0 ? (int)opt->max_open_files : 256);
-    rocksdb_options_set_compression(o,
-                                    opt->lz4 ? rocksdb_lz4_compression : rocksdb_no_compression);
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, (double)opt->memory_filter_bytes /
+                                                                (double)buffer);
+    rocksdb_options_set_max_write_buffer_number(o, opt->write_buffers != 0 ? (int)opt->write_buffers
+                                                                           : 2);
+    rocksdb_options_set_max_open_files(o,
+                                       opt->max_open_files != 0 ? (int)opt->max_open_files : 256);
+    rocksdb_options_set_compression(o, opt->lz4 ? rocksdb_lz4_compression : rocksdb_no_compression);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_disable_auto_compactions(o, opt->no_compaction);

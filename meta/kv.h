@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The key-value database below the catalog and the fingerprint index. Keys are byte strings in memcmp order. There is no
- * write-ahead log: what is written lives in memory until fold_kv_flush, and is lost by a crash before that.
- * Databases and files are named relative to a directory descriptor. All calls on one database are thread-safe; a batch,
- * an iterator or an SST writer belongs to one thread at a time.
- * Errors: -ENOSPC, -FOLD_E_BAD_CATALOG (stored bytes are damaged), -FOLD_E_CATALOG_IO; logged where they are raised.
+ * The key-value database below the catalog and the fingerprint index. Keys are byte strings in
+ * memcmp order. There is no write-ahead log: what is written lives in memory until fold_kv_flush,
+ * and is lost by a crash before that. Databases and files are named relative to a directory
+ * descriptor. All calls on one database are thread-safe; a batch, an iterator or an SST writer
+ * belongs to one thread at a time. Errors: -ENOSPC, -FOLD_E_BAD_CATALOG (stored bytes are damaged),
+ * -FOLD_E_CATALOG_IO; logged where they are raised.
  */
 #ifndef FOLD_META_KV_H
 #define FOLD_META_KV_H
@@ -21,20 +22,23 @@ struct fold_kv_sst;
 enum fold_kv_filter { FOLD_KV_FILTER_NONE, FOLD_KV_FILTER_BLOOM, FOLD_KV_FILTER_RIBBON };
 
 struct fold_kv_options {
-    uint64_t cache_bytes;        /* block cache, filters and index blocks included; 0 = 8 MiB */
-    uint64_t write_buffer_bytes; /* memtable size that makes the database flush by itself; 0 = 64 MiB */
-    uint32_t write_buffers;      /* memtables that may exist before writers are stalled; 0 = 2 */
-    uint32_t memory_filter_bytes; /* filter over the keys of a memtable, for many lookups in vain; 0 = none */
-    bool one_writer;             /* batches come from one thread at a time */
-    uint32_t block_bytes;        /* 0 = 16 KiB */
-    uint32_t max_open_files;     /* 0 = 256 */
+    uint64_t cache_bytes; /* block cache, filters and index blocks included; 0 = 8 MiB */
+    uint64_t
+        write_buffer_bytes; /* memtable size that makes the database flush by itself; 0 = 64 MiB */
+    uint32_t write_buffers; /* memtables that may exist before writers are stalled; 0 = 2 */
+    uint32_t memory_filter_bytes; /* filter over the keys of a memtable, for many lookups in vain; 0
+                                     = none */
+    bool one_writer;              /* batches come from one thread at a time */
+    uint32_t block_bytes;         /* 0 = 16 KiB */
+    uint32_t max_open_files;      /* 0 = 256 */
     enum fold_kv_filter filter;
-    double filter_bits;          /* per key; for ribbon the bits a bloom filter of equal strength would take */
-    bool partitioned;            /* split filters and indexes into blocks that are cached one by one */
-    bool lz4;                    /* compress blocks */
-    bool create;                 /* make the database if missing */
-    bool read_only;              /* nothing on disk changes */
-    bool no_compaction;          /* never merge files in the background */
+    double
+        filter_bits;  /* per key; for ribbon the bits a bloom filter of equal strength would take */
+    bool partitioned; /* split filters and indexes into blocks that are cached one by one */
+    bool lz4;         /* compress blocks */
+    bool create;      /* make the database if missing */
+    bool read_only;   /* nothing on disk changes */
+    bool no_compaction; /* never merge files in the background */
 };
 
 /* Opens database directory `name` below `dirfd` (-1: `name` is a path). `dirfd` is not kept. */
@@ -52,12 +56,14 @@ struct fold_kv_value {
 };
 
 /* -ENOENT if the key is absent. The value stays valid until fini, whatever is written meanwhile. */
-int fold_kv_get(struct fold_kv *kv, const void *key, size_t key_len, struct fold_kv_value *out) FOLD_MUST;
+int fold_kv_get(struct fold_kv *kv, const void *key, size_t key_len,
+                struct fold_kv_value *out) FOLD_MUST;
 void fold_kv_value_fini(struct fold_kv_value *v);
 
 /* A batch of changes, applied atomically and in order. Running out of memory aborts the process. */
 struct fold_kv_batch *fold_kv_batch_create(void);
-struct fold_kv_batch *fold_kv_batch_from(const void *data, size_t len); /* from fold_kv_batch_data */
+struct fold_kv_batch *fold_kv_batch_from(const void *data,
+                                         size_t len); /* from fold_kv_batch_data */
 void fold_kv_batch_destroy(struct fold_kv_batch *b);
 void fold_kv_batch_clear(struct fold_kv_batch *b);
 void fold_kv_batch_put(struct fold_kv_batch *b, const void *key, size_t key_len, const void *val,
@@ -76,8 +82,8 @@ const void *fold_kv_batch_data(struct fold_kv_batch *b, size_t *len);
 int fold_kv_write(struct fold_kv *kv, struct fold_kv_batch *b) FOLD_MUST;
 
 /*
- * Starts writing everything applied so far to disk, on which it is durable once fold_kv_flush_wait returned 0 (or at
- * once with `wait`). Changes applied after return are not part of it.
+ * Starts writing everything applied so far to disk, on which it is durable once fold_kv_flush_wait
+ * returned 0 (or at once with `wait`). Changes applied after return are not part of it.
  */
 int fold_kv_flush(struct fold_kv *kv, bool wait) FOLD_MUST;
 int fold_kv_flush_wait(struct fold_kv *kv) FOLD_MUST;
@@ -94,23 +100,26 @@ struct fold_kv_entry {
 };
 
 /*
- * Iterates over [from, to) of a snapshot taken here (NULL = open end). `scan`: blocks read are not kept in the cache.
- * Starts before the first entry. An iterator pins memory and files: close it soon.
+ * Iterates over [from, to) of a snapshot taken here (NULL = open end). `scan`: blocks read are not
+ * kept in the cache. Starts before the first entry. An iterator pins memory and files: close it
+ * soon.
  */
 int fold_kv_iter_open(struct fold_kv *kv, const void *from, size_t from_len, const void *to,
                       size_t to_len, bool scan, struct fold_kv_iter **out) FOLD_MUST;
 
 /*
- * next: the following entry (the first one after open). seek: the first entry at or after `key`. 1 and *out set,
- * 0 at the end, negative on error. *out is valid until the next call.
+ * next: the following entry (the first one after open). seek: the first entry at or after `key`. 1
+ * and *out set, 0 at the end, negative on error. *out is valid until the next call.
  */
 int fold_kv_iter_next(struct fold_kv_iter *it, struct fold_kv_entry *out) FOLD_MUST;
 int fold_kv_iter_seek(struct fold_kv_iter *it, const void *key, size_t key_len,
                       struct fold_kv_entry *out) FOLD_MUST;
 void fold_kv_iter_close(struct fold_kv_iter *it);
 
-/* Writes a table file `name` below `dirfd` with the options of `kv`; keys must come in strictly rising order. */
-int fold_kv_sst_create(struct fold_kv *kv, int dirfd, const char *name, struct fold_kv_sst **out) FOLD_MUST;
+/* Writes a table file `name` below `dirfd` with the options of `kv`; keys must come in strictly
+ * rising order. */
+int fold_kv_sst_create(struct fold_kv *kv, int dirfd, const char *name,
+                       struct fold_kv_sst **out) FOLD_MUST;
 int fold_kv_sst_put(struct fold_kv_sst *s, const void *key, size_t key_len, const void *val,
                     size_t val_len) FOLD_MUST;
 int fold_kv_sst_delete(struct fold_kv_sst *s, const void *key, size_t key_len) FOLD_MUST;
@@ -120,12 +129,13 @@ int fold_kv_sst_finish(struct fold_kv_sst *s, uint64_t *bytes) FOLD_MUST;
 void fold_kv_sst_destroy(struct fold_kv_sst *s); /* after finish or instead of it; the file stays */
 
 /*
- * Adds finished table files (moved into the database: their names below `dirfd` may be unlinked afterwards). Their
- * entries hide older ones of equal key. Atomic and durable on return.
+ * Adds finished table files (moved into the database: their names below `dirfd` may be unlinked
+ * afterwards). Their entries hide older ones of equal key. Atomic and durable on return.
  */
 int fold_kv_ingest(struct fold_kv *kv, int dirfd, const char *const *names, size_t n) FOLD_MUST;
 
-/* A copy of everything flushed as a new database `name` below `dirfd` (hard links where possible). */
+/* A copy of everything flushed as a new database `name` below `dirfd` (hard links where possible).
+ */
 int fold_kv_checkpoint(struct fold_kv *kv, int dirfd, const char *name) FOLD_MUST;
 
 /* An integer property of the database ("rocksdb.estimate-num-keys"); 0 if it does not exist. */
@@ -146,7 +156,8 @@ enum fold_kv_op {
     FOLD_KV_OPS
 };
 
-/* Test seam: asked before each operation; a negative return makes it fail with that. NULL removes it. */
+/* Test seam: asked before each operation; a negative return makes it fail with that. NULL removes
+ * it. */
 typedef int (*fold_kv_fault)(void *arg, enum fold_kv_op op);
 void fold_kv_set_fault(fold_kv_fault hook, void *arg);
 

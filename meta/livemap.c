@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bitmaps found through an array indexed by segment number. No two records start in the same 64 bytes, since
- * the smallest record is 64 bytes long.
+ * Bitmaps found through an array indexed by segment number. No two records start in the same 64
+ * bytes, since the smallest record is 64 bytes long.
  */
 #include "meta/livemap.h"
 
@@ -11,8 +11,8 @@
 #define GRAIN 64u
 
 struct fold_livemap {
-    uint32_t first, last; /* range of segment numbers */
-    uint32_t words;       /* of each bitmap */
+    uint32_t first, last;    /* range of segment numbers */
+    uint32_t words;          /* of each bitmap */
     _Atomic uint64_t **maps; /* NULL: not covered */
     _Atomic uint64_t *bits;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A directory knows its parent, so a path is climbed from below: in each parent the name is looked for entry by entry.
+ * A directory knows its parent, so a path is climbed from below: in each parent the name is looked
+ * for entry by entry.
  */
 #include "meta/names.h"
 

@@ -2,8 +2,9 @@
 /*
  * Recipe pages as values: editing, packing, unpacking. Pure: no catalog, no locks.
  *
- * Packed form: u8 version, varint number of extents, then each extent: a tag byte and what it announces. Locations are told as
- * the distance from the extent before, so that chunks that were stored one after the other cost six or seven bytes.
+ * Packed form: u8 version, varint number of extents, then each extent: a tag byte and what it
+ * announces. Locations are told as the distance from the extent before, so that chunks that were
+ * stored one after the other cost six or seven bytes.
  */
 #include "meta/recipe.h"
 
@@ -100,7 +101,8 @@ static void move(struct fold_page *p, uint32_t to, uint32_t from)
     p->count = p->count - from + to;
 }
 
-/* Punch with room for one more extent already reserved. Returns the index of the first extent behind the hole. */
+/* Punch with room for one more extent already reserved. Returns the index of the first extent
+ * behind the hole. */
 static uint32_t punch(struct fold_page *p, uint64_t off, uint64_t end)
 {
     uint32_t i = fold_page_find(p, off);

@@ -96,7 +96,8 @@ static bool table_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp 
     return i < count;
 }
 
-/* Counts a damaged or missing chunk once, and logs it once for each file; `code` says what. Returns it. */
+/* Counts a damaged or missing chunk once, and logs it once for each file; `code` says what. Returns
+ * it. */
 static int report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp, int code)
 {
     char name[40] = "unknown";
@@ -363,7 +364,8 @@ void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t b
             const uint8_t *in;
             void *out;
         } at = {.in = map->base + from};
-        /* Populating also saves the reader a fault for each page; kernels before 5.14 know only the milder form. */
+        /* Populating also saves the reader a fault for each page; kernels before 5.14 know only the
+         * milder form. */
         if (madvise(at.out, (size_t)(to - from), MADV_POPULATE_READ) != 0)
             (void)madvise(at.out, (size_t)(to - from), MADV_WILLNEED);
     }

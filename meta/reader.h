@@ -38,7 +38,8 @@ int fold_reader_sizes(struct fold_reader *r, struct fold_loc loc, uint32_t *raw_
 int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry **out,
                       uint32_t *count) FOLD_MUST;
 
-/* The file for which the calling thread reads from now on (0: none). If a chunk turns out damaged, the log names it. */
+/* The file for which the calling thread reads from now on (0: none). If a chunk turns out damaged,
+ * the log names it. */
 void fold_reader_for(fold_ino ino);
 
 /* Chunks found damaged so far (repeated finds of one chunk count once, mostly). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Recipe pages in the catalog: loading, storing, dropping and walking. The pages themselves are in page.c.
+ * Recipe pages in the catalog: loading, storing, dropping and walking. The pages themselves are in
+ * page.c.
  */
 #include "meta/recipe.h"
 
@@ -8,7 +9,8 @@
 #include "meta/base/log.h"
 #include "meta/commit.h"
 
-/* Up to this many pages are deleted one by one; a range delete slows later scans until it is compacted away. */
+/* Up to this many pages are deleted one by one; a range delete slows later scans until it is
+ * compacted away. */
 #define POINT_DELETES_MAX 32
 
 static int load_failed(int rc, fold_ino ino, uint64_t page_no)
@@ -140,7 +142,8 @@ int fold_recipe_each(struct fold_catalog *c, fold_ino ino, uint64_t first, uint6
 }
 
 int fold_recipe_walk(struct fold_catalog *c,
-                     int (*fn)(void *arg, fold_ino ino, uint64_t page_no, const struct fold_page *p),
+                     int (*fn)(void *arg, fold_ino ino, uint64_t page_no,
+                               const struct fold_page *p),
                      void *arg)
 {
     struct fold_kv_iter *it;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads the journal as replay does, up to the first torn record, but takes nothing out of it. Bytes that are there already
- * are not written again. Nothing needs to be synced here: replay makes the segments durable before the journal may go.
+ * Reads the journal as replay does, up to the first torn record, but takes nothing out of it. Bytes
+ * that are there already are not written again. Nothing needs to be synced here: replay makes the
+ * segments durable before the journal may go.
  */
 #include "meta/redo.h"
 
@@ -59,7 +60,8 @@ static int redo_one(void *arg, const struct fold_journal_record *rec)
         uint32_t off = fold_rd_u32(&r);
         uint32_t len = fold_rd_u32(&r);
         const uint8_t *bytes = fold_rd_bytes(&r, len);
-        if (bytes == NULL || len == 0 || seg == 0 || off > FOLD_SEG_MAX_BYTES || len > FOLD_SEG_MAX_BYTES - off)
+        if (bytes == NULL || len == 0 || seg == 0 || off > FOLD_SEG_MAX_BYTES ||
+            len > FOLD_SEG_MAX_BYTES - off)
             return -FOLD_E_BAD_JOURNAL;
         int rc = put_back(x, seg, off, bytes, len);
         if (rc < 0)

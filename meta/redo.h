@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Small appends that an fsync waits for go into the journal as well, so that one flush of one file makes them durable; the
- * segments follow at the next checkpoint. After a crash these bytes are put back into the segments before those are
- * looked at. A redo record is a journal record whose data begins with FOLD_REDO_MAGIC; then, for each piece: u32 segment, u32
- * offset, u32 length, bytes.
+ * Small appends that an fsync waits for go into the journal as well, so that one flush of one file
+ * makes them durable; the segments follow at the next checkpoint. After a crash these bytes are put
+ * back into the segments before those are looked at. A redo record is a journal record whose data
+ * begins with FOLD_REDO_MAGIC; then, for each piece: u32 segment, u32 offset, u32 length, bytes.
  */
 #ifndef FOLD_META_REDO_H
 #define FOLD_META_REDO_H
@@ -21,8 +21,9 @@
 bool fold_redo_is(const void *data, size_t len);
 
 /*
- * Puts the bytes of all redo records of the journal below `storefd` back where they are missing. Segment files that do not
- * exist are left alone. Before the store is opened, for writing only. -errno, -FOLD_E_BAD_JOURNAL.
+ * Puts the bytes of all redo records of the journal below `storefd` back where they are missing.
+ * Segment files that do not exist are left alone. Before the store is opened, for writing only.
+ * -errno, -FOLD_E_BAD_JOURNAL.
  */
 int fold_redo_run(int storefd) FOLD_MUST;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Repairs of single files of a store that nobody has open. Used by the check only; the caller holds the store's lock.
+ * Repairs of single files of a store that nobody has open. Used by the check only; the caller holds
+ * the store's lock.
  */
 #ifndef FOLD_META_REPAIR_H
 #define FOLD_META_REPAIR_H
@@ -14,8 +15,8 @@ int fold_repair_drop_index(int storefd) FOLD_MUST;
 int fold_repair_header(int fd, const struct fold_seg_ident *id) FOLD_MUST;
 
 /*
- * Takes table and footer off a sealed segment whose data ends at `data_end`; opening the volume for writing finds the
- * records by themselves and seals it again. The index must be dropped as well.
+ * Takes table and footer off a sealed segment whose data ends at `data_end`; opening the volume for
+ * writing finds the records by themselves and seals it again. The index must be dropped as well.
  */
 int fold_repair_unseal(int fd, uint32_t data_end) FOLD_MUST;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A segment is read in windows with direct I/O, the last partial block through the page cache. While a window is looked at the
- * scrub is inside the gate, so that no collection takes the segment's records away meanwhile; a segment that is gone is
- * skipped. Records that were healed or moved are not read: nothing refers to their bytes any more.
+ * A segment is read in windows with direct I/O, the last partial block through the page cache.
+ * While a window is looked at the scrub is inside the gate, so that no collection takes the
+ * segment's records away meanwhile; a segment that is gone is skipped. Records that were healed or
+ * moved are not read: nothing refers to their bytes any more.
  */
 #include "meta/scrub.h"
 
@@ -22,13 +23,13 @@
 #include <inttypes.h>
 #include <time.h>
 
-#define BLOCK       4096u
-#define WINDOW      (8u << 20) /* more than the largest record */
-#define DAMAGE_MAX  10000u
-#define POSITION    "scrub"
-#define MAGIC       UINT64_C(0x3142524353444c46) /* "FLDSCRB1" */
-#define FILE_BYTES  16u
-#define SLICE_MS    50u
+#define BLOCK      4096u
+#define WINDOW     (8u << 20) /* more than the largest record */
+#define DAMAGE_MAX 10000u
+#define POSITION   "scrub"
+#define MAGIC      UINT64_C(0x3142524353444c46) /* "FLDSCRB1" */
+#define FILE_BYTES 16u
+#define SLICE_MS   50u
 
 struct scrub {
     struct fold_store *store;
@@ -65,7 +66,8 @@ int fold_scrub_position(int storefd, uint32_t *seg)
     uint64_t magic = fold_rd_u64(&r);
     uint32_t at = fold_rd_u32(&r);
     uint32_t crc = fold_rd_u32(&r);
-    bool good = fold_rd_done(&r) && magic == MAGIC && crc == fold_kernels()->crc32c(0, data, FILE_BYTES - 4);
+    bool good = fold_rd_done(&r) && magic == MAGIC &&
+                crc == fold_kernels()->crc32c(0, data, FILE_BYTES - 4);
     free(data);
     if (!good)
         return -FOLD_E_BAD_SEGMENT;
@@ -102,7 +104,8 @@ static int pace(struct scrub *s)
         uint64_t spent = now_ms() - s->start_ms;
         if (spent >= due)
             return 0;
-        struct timespec nap = {.tv_nsec = (long)FOLD_MIN(due - spent, (uint64_t)SLICE_MS) * 1000000};
+        struct timespec nap = {.tv_nsec =
+                                   (long)FOLD_MIN(due - spent, (uint64_t)SLICE_MS) * 1000000};
         (void)nanosleep(&nap, NULL);
     }
     return -ECANCELED;
@@ -111,20 +114,23 @@ static int pace(struct scrub *s)
 static int add_damage(struct scrub *s, uint32_t off, const uint64_t *w, const char *what)
 {
     struct fold_scrub_result *r = s->r;
-    fold_error("scrub: segment %08" PRIx32 " offset %" PRIu32 " fingerprint %016" PRIx64 "%016" PRIx64 ": %s",
+    fold_error("scrub: segment %08" PRIx32 " offset %" PRIu32 " fingerprint %016" PRIx64
+               "%016" PRIx64 ": %s",
                s->seg->ident.seg, off, w != NULL ? w[0] : 0, w != NULL ? w[1] : 0, what);
     if (r->count >= DAMAGE_MAX) {
         r->not_listed++;
         return 0;
     }
     if ((r->count & (r->count - 1)) == 0) {
-        struct fold_scrub_damage *grown = realloc(r->damage, FOLD_MAX(r->count * 2, (size_t)1) * sizeof *grown);
+        struct fold_scrub_damage *grown =
+            realloc(r->damage, FOLD_MAX(r->count * 2, (size_t)1) * sizeof *grown);
         if (grown == NULL)
             return -ENOMEM;
         r->damage = grown;
     }
     struct fold_scrub_damage *d = &r->damage[r->count++];
-    *d = (struct fold_scrub_damage){.loc = {s->seg->ident.seg, off}, .what = what, .fp_known = w != NULL};
+    *d = (struct fold_scrub_damage){
+        .loc = {s->seg->ident.seg, off}, .what = what, .fp_known = w != NULL};
     if (w != NULL)
         d->fp = (struct fold_fp){{w[0], w[1], 0, 0}};
     return 0;
@@ -154,31 +160,37 @@ static const uint8_t *in_window(const struct scrub *s, uint64_t off, uint64_t le
 }
 
 /* Raw bytes and fingerprint of a record whose payload has the right checksum. */
-static const char *check_content(struct scrub *s, const struct fold_rec *rec, const uint8_t *payload)
+static const char *check_content(struct scrub *s, const struct fold_rec *rec,
+                                 const uint8_t *payload)
 {
     const uint8_t *raw = payload;
     if (rec->dict != 0)
         return NULL;
     if (rec->codec != FOLD_CODEC_NONE) {
-        if (fold_codec_decompress((enum fold_codec)rec->codec, payload, rec->stored_len, s->raw, rec->raw_len) < 0)
+        if (fold_codec_decompress((enum fold_codec)rec->codec, payload, rec->stored_len, s->raw,
+                                  rec->raw_len) < 0)
             return "it cannot be decompressed";
         raw = s->raw;
     }
-    return s->opt->matches(s->opt->arg, raw, rec->raw_len, &rec->fp) ? NULL : "its bytes do not have its fingerprint";
+    return s->opt->matches(s->opt->arg, raw, rec->raw_len, &rec->fp)
+               ? NULL
+               : "its bytes do not have its fingerprint";
 }
 
 static bool still_used(const struct scrub *s, uint32_t off)
 {
     struct fold_loc loc = {s->seg->ident.seg, off};
     uint8_t state = atomic_load(&s->seg->state);
-    return state != FOLD_SEG_GONE && fold_loc_equal(fold_forward_resolve(s->store->forward, loc), loc);
+    return state != FOLD_SEG_GONE &&
+           fold_loc_equal(fold_forward_resolve(s->store->forward, loc), loc);
 }
 
 /*
- * The record at `off`: 1 and *next set, 0 if more of the file must be read first, negative on error. `entry` is what the
- * table says about it, or NULL.
+ * The record at `off`: 1 and *next set, 0 if more of the file must be read first, negative on
+ * error. `entry` is what the table says about it, or NULL.
  */
-static int check_record(struct scrub *s, uint32_t off, uint32_t end, const struct fold_seg_entry *entry, uint32_t *next)
+static int check_record(struct scrub *s, uint32_t off, uint32_t end,
+                        const struct fold_seg_entry *entry, uint32_t *next)
 {
     const struct fold_seg_ident *id = &s->seg->ident;
     uint32_t head_len = fold_rec_header_bytes(id->fp_width);
@@ -189,7 +201,9 @@ static int check_record(struct scrub *s, uint32_t off, uint32_t end, const struc
         return 0;
     if (fold_rec_decode(id, off, limit, head, &rec) < 0) {
         if (entry != NULL && still_used(s, off))
-            return add_damage(s, off, entry->w, "the header of the stored chunk is damaged") < 0 ? -ENOMEM : 1;
+            return add_damage(s, off, entry->w, "the header of the stored chunk is damaged") < 0
+                       ? -ENOMEM
+                       : 1;
         *next = entry != NULL ? *next : off + FOLD_SEG_ALIGN;
         return 1;
     }
@@ -204,7 +218,8 @@ static int check_record(struct scrub *s, uint32_t off, uint32_t end, const struc
     s->r->chunks++;
     if (entry == NULL)
         *next = off + fold_rec_bytes(id->fp_width, rec.stored_len);
-    return what != NULL && still_used(s, off) && add_damage(s, off, rec.fp.w, what) < 0 ? -ENOMEM : 1;
+    return what != NULL && still_used(s, off) && add_damage(s, off, rec.fp.w, what) < 0 ? -ENOMEM
+                                                                                        : 1;
 }
 
 /* Goes on from record number *i (with a table) or offset *off as far as the window reaches. */
@@ -244,7 +259,8 @@ static int read_segment(struct scrub *s)
     int rc = 0;
     while (rc == 0 && off < end) {
         unsigned token = fold_gate_enter(s->gate);
-        if (last == off) { /* a record that claims more than a window: its header lies, and no other is believed */
+        if (last == off) { /* a record that claims more than a window: its header lies, and no other
+                              is believed */
             rc = add_damage(s, off, s->table != NULL && i < s->table_count ? s->table[i].w : NULL,
                             "the stored chunk is damaged");
             off += FOLD_SEG_ALIGN;
@@ -257,7 +273,8 @@ static int read_segment(struct scrub *s)
             rc = check_window(s, &i, &off, end);
         fold_gate_leave(s->gate, token);
         if (s->opt->progress != NULL)
-            s->opt->progress(s->opt->arg, FOLD_MIN(s->done_bytes + off, s->total_bytes), s->total_bytes);
+            s->opt->progress(s->opt->arg, FOLD_MIN(s->done_bytes + off, s->total_bytes),
+                             s->total_bytes);
         if (rc == 0)
             rc = pace(s);
     }
@@ -285,7 +302,9 @@ static int scrub_segment(struct scrub *s)
         rc = read_segment(s);
         free(s->table);
     } else if (rc == -ENOENT) {
-        rc = atomic_load(&s->seg->state) == FOLD_SEG_GONE ? 0 : add_damage(s, 0, NULL, "the segment file is missing");
+        rc = atomic_load(&s->seg->state) == FOLD_SEG_GONE
+                 ? 0
+                 : add_damage(s, 0, NULL, "the segment file is missing");
     }
     if (s->direct >= 0)
         (void)close(s->direct);
@@ -317,11 +336,16 @@ static int scrub_all(struct scrub *s, uint32_t first)
     return rc;
 }
 
-int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate, int storefd,
-                   const struct fold_scrub_options *opt, struct fold_scrub_result *out)
+int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
+                   int storefd, const struct fold_scrub_options *opt, struct fold_scrub_result *out)
 {
     *out = (struct fold_scrub_result){0};
-    struct scrub s = {.store = store, .gate = gate, .opt = opt, .r = out, .storefd = storefd, .start_ms = now_ms()};
+    struct scrub s = {.store = store,
+                      .gate = gate,
+                      .opt = opt,
+                      .r = out,
+                      .storefd = storefd,
+                      .start_ms = now_ms()};
     struct fold_segset_totals totals;
     fold_segset_totals(store->set, &totals);
     s.total_bytes = totals.file_bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads all stored chunks from the disk, past the page cache where the host allows it, and verifies checksum and
- * fingerprint. Runs beside everything else. Remembers its position in the file `scrub` of the store directory, so that a
- * run that was ended goes on at the segment it was in.
+ * Reads all stored chunks from the disk, past the page cache where the host allows it, and verifies
+ * checksum and fingerprint. Runs beside everything else. Remembers its position in the file `scrub`
+ * of the store directory, so that a run that was ended goes on at the segment it was in.
  */
 #ifndef FOLD_META_SCRUB_H
 #define FOLD_META_SCRUB_H
@@ -16,7 +16,8 @@ struct fold_scrub_options {
     uint64_t rate; /* bytes per second; 0 = no limit */
     bool restart;  /* from the first segment, whatever the position says */
     void *arg;     /* for the functions below, of which only `matches` must be there */
-    bool (*matches)(void *arg, const void *raw, size_t len, const struct fold_fp *fp); /* raw bytes have the fingerprint */
+    bool (*matches)(void *arg, const void *raw, size_t len,
+                    const struct fold_fp *fp); /* raw bytes have the fingerprint */
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     bool (*cancelled)(void *arg);
 };
@@ -43,14 +44,17 @@ struct fold_scrub_result {
 };
 
 /*
- * `storefd` is the store directory. The caller sees to it that only one runs. -ECANCELED, -ENOMEM, -EIO, ...: the position is
- * kept, and what was found so far is in `out`, which is to be freed in every case.
+ * `storefd` is the store directory. The caller sees to it that only one runs. -ECANCELED, -ENOMEM,
+ * -EIO, ...: the position is kept, and what was found so far is in `out`, which is to be freed in
+ * every case.
  */
-int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate, int storefd,
-                   const struct fold_scrub_options *opt, struct fold_scrub_result *out) FOLD_MUST;
+int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
+                   int storefd, const struct fold_scrub_options *opt,
+                   struct fold_scrub_result *out) FOLD_MUST;
 void fold_scrub_free(struct fold_scrub_result *r);
 
-/* The position kept in the store: 0 and *seg, -ENOENT, -FOLD_E_BAD_SEGMENT if the file is damaged. */
+/* The position kept in the store: 0 and *seg, -ENOENT, -FOLD_E_BAD_SEGMENT if the file is damaged.
+ */
 int fold_scrub_position(int storefd, uint32_t *seg) FOLD_MUST;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One walk over all recipes finds the inodes that use damaged chunks, one over all directories their names. Both read
- * snapshots: what changes meanwhile may be named as it was.
+ * One walk over all recipes finds the inodes that use damaged chunks, one over all directories
+ * their names. Both read snapshots: what changes meanwhile may be named as it was.
  */
 #include "meta/base/err.h"
 #include "meta/names.h"
@@ -68,7 +68,8 @@ static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fol
     for (uint32_t i = 0; rc == 0 && i < p->count; i++) {
         if (p->extents[i].kind != FOLD_EXTENT_DATA)
             continue;
-        struct fold_scrub_damage *d = damage_at(n->r, fold_store_where(n->store, p->extents[i].loc));
+        struct fold_scrub_damage *d =
+            damage_at(n->r, fold_store_where(n->store, p->extents[i].loc));
         if (d != NULL)
             rc = note(n, d, ino);
     }
@@ -104,7 +105,8 @@ static int give_names(struct names *n, char *const *paths)
     return 0;
 }
 
-int fold_scrub_name_files(struct fold_store *store, struct fold_catalog *catalog, struct fold_scrub_result *r)
+int fold_scrub_name_files(struct fold_store *store, struct fold_catalog *catalog,
+                          struct fold_scrub_result *r)
 {
     struct names n = {.store = store, .r = r};
     int rc = fold_recipe_walk(catalog, walk_page, &n);

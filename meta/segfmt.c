@@ -184,8 +184,8 @@ int fold_seg_table_decode(const uint8_t *in, const struct fold_seg_footer *foote
         e->w[1] = fold_rd_u64(&r);
         e->off = fold_rd_u32(&r);
         e->raw_len = fold_rd_u32(&r);
-        if (e->off < floor || e->off >= footer->data_end || e->off % FOLD_SEG_ALIGN != 0 || e->raw_len == 0 ||
-            e->raw_len > FOLD_CHUNK_MAX_BYTES)
+        if (e->off < floor || e->off >= footer->data_end || e->off % FOLD_SEG_ALIGN != 0 ||
+            e->raw_len == 0 || e->raw_len > FOLD_CHUNK_MAX_BYTES)
             return -FOLD_E_BAD_SEGMENT;
         floor = e->off + FOLD_SEG_ALIGN;
     }

@@ -20,7 +20,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
-#define MIN_ENTRIES   256u
+#define MIN_ENTRIES 256u
 
 struct fold_segment {
     struct fold_segset *set;

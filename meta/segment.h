@@ -80,12 +80,13 @@ uint32_t fold_segment_synced(const struct fold_segment *s);
 int fold_segment_failed(const struct fold_segment *s);
 
 /*
- * Bytes from the start that are safe from a power cut: synced here, or kept in the journal as well (fold_segment_logged).
- * Thread-safe.
+ * Bytes from the start that are safe from a power cut: synced here, or kept in the journal as well
+ * (fold_segment_logged). Thread-safe.
  */
 uint32_t fold_segment_safe(const struct fold_segment *s);
 
-/* Reads back bytes appended before. The journal has all bytes below `end` from now on. Thread-safe. */
+/* Reads back bytes appended before. The journal has all bytes below `end` from now on. Thread-safe.
+ */
 int fold_segment_read(struct fold_segment *s, uint32_t off, void *buf, uint32_t len) FOLD_MUST;
 void fold_segment_logged(struct fold_segment *s, uint32_t end);
 

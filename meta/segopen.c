@@ -246,7 +246,8 @@ static void note_last(const struct run *r)
     int rc = fold_segnext_load(r->o->dirfd, &last);
     if (rc < 0) {
         last = highest < UINT32_MAX - LOST_GAP ? highest + LOST_GAP : highest;
-        fold_warn("segments/last cannot be read (%s); new segments are numbered from %08x", fold_err_text(rc), last);
+        fold_warn("segments/last cannot be read (%s); new segments are numbered from %08x",
+                  fold_err_text(rc), last);
     }
     fold_segset_note(r->o->set, last);
 }

@@ -22,7 +22,8 @@ enum fold_seg_state {
 struct fold_seg {
     struct fold_seg_ident ident; /* fixed before the state leaves UNKNOWN */
     _Atomic uint8_t state;
-    _Atomic bool condemned; /* a collection is about to remove it: lookups must not find its records */
+    _Atomic bool
+        condemned; /* a collection is about to remove it: lookups must not find its records */
     _Atomic uint32_t data_end;  /* records below this offset may be read */
     _Atomic uint32_t whole_end; /* records below this offset were found whole or written by us */
     _Atomic uint32_t file_bytes;

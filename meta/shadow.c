@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copies a database directory without its table files, which are linked symbolically through a descriptor that the
- * shadow holds open. Table files never change and a deleted link leaves its target alone.
+ * Copies a database directory without its table files, which are linked symbolically through a
+ * descriptor that the shadow holds open. Table files never change and a deleted link leaves its
+ * target alone.
  */
 #include "meta/shadow.h"
 

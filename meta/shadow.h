@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A private copy of the catalog database for read-only mounts: table files as symbolic links, the rest copied, in a temporary
- * directory outside the store. The journal can be replayed into it without changing the store.
+ * A private copy of the catalog database for read-only mounts: table files as symbolic links, the
+ * rest copied, in a temporary directory outside the store. The journal can be replayed into it
+ * without changing the store.
  */
 #ifndef FOLD_META_SHADOW_H
 #define FOLD_META_SHADOW_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of the store, for the files that make it up (store, collect, compact, usage). Everyone else uses
- * meta/store.h.
+ * The inside of the store, for the files that make it up (store, collect, compact, usage). Everyone
+ * else uses meta/store.h.
  */
 #ifndef FOLD_META_STOREPARTS_H
 #define FOLD_META_STOREPARTS_H
@@ -35,8 +35,9 @@ struct fold_store {
     struct fold_sealer *sealer;     /* NULL: read-only */
     struct fold_appender *appender; /* NULL: read-only */
     _Atomic uint64_t healed;
-    struct fold_livemap *_Atomic live; /* while a collection runs: what lookups hit is marked here */
-    _Atomic uint64_t garbage;          /* stored bytes the last collection found dead and left */
+    struct fold_livemap
+        *_Atomic live;        /* while a collection runs: what lookups hit is marked here */
+    _Atomic uint64_t garbage; /* stored bytes the last collection found dead and left */
 };
 
 #endif

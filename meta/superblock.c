@@ -12,9 +12,9 @@
 
 #include <assert.h>
 
-#define BODY_BYTES      (FOLD_SUPERBLOCK_BYTES - 4)
-#define CHUNK_SIZE_MAX  (4u << 20)
-#define SUPERBLOCK_MAX  65536 /* largest a later version may be */
+#define BODY_BYTES     (FOLD_SUPERBLOCK_BYTES - 4)
+#define CHUNK_SIZE_MAX (4u << 20)
+#define SUPERBLOCK_MAX 65536 /* largest a later version may be */
 
 static const uint8_t magic[8] = {'F', 'O', 'L', 'D', 'V', 'O', 'L', '\n'};
 static const char *const copies[2] = {"volume", "volume.bak"};

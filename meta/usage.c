@@ -52,8 +52,8 @@ static void tell(const struct usage *u, const char *step, uint64_t done, uint64_
 
 static int look(struct usage *u)
 {
-    bool stop = ++u->pages % LOOK_EVERY == 0 && u->opt->cancelled != NULL &&
-                u->opt->cancelled(u->opt->arg);
+    bool stop =
+        ++u->pages % LOOK_EVERY == 0 && u->opt->cancelled != NULL && u->opt->cancelled(u->opt->arg);
     return stop ? -ECANCELED : 0;
 }
 
@@ -153,7 +153,8 @@ static bool follows(const struct fold_extent *last, const struct fold_extent *e)
 {
     if (last->len == 0 || e->loc.seg != last->loc.seg || e->loc.off < last->loc.off)
         return false;
-    return e->loc.off - last->loc.off <= last->skip + last->len + FOLD_REC_MAX_HEADER + FOLD_SEG_ALIGN;
+    return e->loc.off - last->loc.off <=
+           last->skip + last->len + FOLD_REC_MAX_HEADER + FOLD_SEG_ALIGN;
 }
 
 /* What does not depend on chunks is counted in the first round. */
@@ -236,7 +237,8 @@ static void size_from_table(struct usage *u, struct chunk **chunks, size_t n)
     FOLD_AUTO(free) struct fold_seg_entry *entries = NULL;
     uint32_t count;
     const struct fold_seg *seg = fold_segset_get(u->store->set, chunks[0]->loc.seg);
-    if (seg == NULL || fold_reader_table(u->store->reader, chunks[0]->loc.seg, &entries, &count) < 0)
+    if (seg == NULL ||
+        fold_reader_table(u->store->reader, chunks[0]->loc.seg, &entries, &count) < 0)
         return;
     size_t at = 0;
     for (uint32_t i = 0; i < count && at < n; i++) {

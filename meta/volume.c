@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mkfs, open and close of a store directory. The superblock is written last by mkfs, so a directory is a store only when
- * everything else of it is complete. Order of opening: superblock, lock, store, catalog; closing goes backwards, because
- * the catalog's last checkpoint needs the store.
+ * mkfs, open and close of a store directory. The superblock is written last by mkfs, so a directory
+ * is a store only when everything else of it is complete. Order of opening: superblock, lock,
+ * store, catalog; closing goes backwards, because the catalog's last checkpoint needs the store.
  */
 #include "meta/volume.h"
 
@@ -17,7 +17,8 @@
 #include <sys/random.h>
 
 /* Directories of a store, in the order they are removed by a failed mkfs. */
-static const char *const subdirs[] = {"catalog", "index", "segments", "journal", "snapshots", "run"};
+static const char *const subdirs[] = {"catalog", "index",     "segments",
+                                      "journal", "snapshots", "run"};
 
 static int reject_name(void *arg, const char *name)
 {
@@ -49,7 +50,8 @@ static void clean_up(int storefd)
         fold_warn("mkfs: cannot empty the directory again");
 }
 
-/* The space that the file `reserve` holds back, so that a store on a full host can still be opened and emptied. */
+/* The space that the file `reserve` holds back, so that a store on a full host can still be opened
+ * and emptied. */
 #define RESERVE_BYTES (1u << 20)
 
 /* Gives the reserve back to the host if there is not much else. */
@@ -124,7 +126,8 @@ static int fill(int storefd, const struct fold_volume_params *wanted)
 static int sync_parent(int storefd)
 {
     FOLD_AUTO(close) int parent = fold_io_open(storefd, "..", O_RDONLY | O_DIRECTORY, 0);
-    /* The parent may be unreadable for us: then its owner made the directory, and its name is his care. */
+    /* The parent may be unreadable for us: then its owner made the directory, and its name is his
+     * care. */
     return parent < 0 ? 0 : fold_io_fsync(parent);
 }
 

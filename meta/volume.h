@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store directory as a whole: mkfs, opening with lock and superblock checks, closing. Holds the store (blob area) and
- * the catalog together.
+ * A store directory as a whole: mkfs, opening with lock and superblock checks, closing. Holds the
+ * store (blob area) and the catalog together.
  */
 #ifndef FOLD_META_VOLUME_H
 #define FOLD_META_VOLUME_H
@@ -11,7 +11,8 @@
 
 #define FOLD_VOLUME_SECRET_BYTES 192
 
-/* What mkfs fixed. Enumerators of chunker and hash are those of chunker/cutter.h and hashing/fingerprint.h as numbers. */
+/* What mkfs fixed. Enumerators of chunker and hash are those of chunker/cutter.h and
+ * hashing/fingerprint.h as numbers. */
 struct fold_volume_params {
     uint8_t uuid[16];
     uint8_t chunker;     /* 1 content-defined, 2 fixed */
@@ -38,21 +39,25 @@ struct fold_volume_options {
 };
 
 /*
- * Creates a store in `path` (made if missing, mode 0700; must be empty). uuid and secret are drawn here. Everything is durable on
- * return; a failed mkfs leaves no half store behind. -FOLD_E_STORE_EXISTS, -errno.
+ * Creates a store in `path` (made if missing, mode 0700; must be empty). uuid and secret are drawn
+ * here. Everything is durable on return; a failed mkfs leaves no half store behind.
+ * -FOLD_E_STORE_EXISTS, -errno.
  */
 int fold_volume_format(const char *path, const struct fold_volume_params *wanted) FOLD_MUST;
 
 /*
- * Opens a store. -FOLD_E_NOT_A_STORE, -FOLD_E_NEWER_FORMAT, -FOLD_E_UNKNOWN_FEATURE, -FOLD_E_LOCKED,
- * -FOLD_E_BAD_SUPERBLOCK, ... The superblock is kept twice (volume, volume.bak) so that one damaged copy is survived.
+ * Opens a store. -FOLD_E_NOT_A_STORE, -FOLD_E_NEWER_FORMAT, -FOLD_E_UNKNOWN_FEATURE,
+ * -FOLD_E_LOCKED, -FOLD_E_BAD_SUPERBLOCK, ... The superblock is kept twice (volume, volume.bak) so
+ * that one damaged copy is survived.
  */
-int fold_volume_open(const char *path, const struct fold_volume_options *opt, struct fold_volume **out) FOLD_MUST;
+int fold_volume_open(const char *path, const struct fold_volume_options *opt,
+                     struct fold_volume **out) FOLD_MUST;
 
 /* Reads and checks the superblock only; no lock. */
 int fold_volume_probe(const char *path, struct fold_volume_params *out) FOLD_MUST;
 
-/* `clean`: everything is made durable first; the first error is returned, and the volume is closed in every case. */
+/* `clean`: everything is made durable first; the first error is returned, and the volume is closed
+ * in every case. */
 int fold_volume_close(struct fold_volume *v, bool clean);
 
 #endif

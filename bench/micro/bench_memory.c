@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory of what finds duplicates: fills filter and fingerprint index with synthetic chunks and reports resident anonymous
- * memory, the filter's bits a key, and the index's size on disk.
- *   fold_bench_memory [FILTER_MILLIONS [INDEX_MILLIONS [CACHE_MIB [DIRECTORY]]]]     default 20 20 64 /var/tmp
- * CACHE_MIB is what the index may cache: a quarter of the mount option index_cache.
+ * Memory of what finds duplicates: fills filter and fingerprint index with synthetic chunks and
+ * reports resident anonymous memory, the filter's bits a key, and the index's size on disk.
+ *   fold_bench_memory [FILTER_MILLIONS [INDEX_MILLIONS [CACHE_MIB [DIRECTORY]]]]     default 20 20
+ * 64 /var/tmp CACHE_MIB is what the index may cache: a quarter of the mount option index_cache.
  */
 #include "hashing/filter.h"
 #include "meta/base/err.h"
@@ -18,11 +18,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define BATCH      4096u
-#define SEGMENT    4096u /* entries of a 64 MiB segment at 16 KiB a chunk */
-#define LOAD       (32u * SEGMENT)
-#define LOOKUPS    100000u
-#define TB_CHUNKS  (1e12 / 16384)
+#define BATCH     4096u
+#define SEGMENT   4096u /* entries of a 64 MiB segment at 16 KiB a chunk */
+#define LOAD      (32u * SEGMENT)
+#define LOOKUPS   100000u
+#define TB_CHUNKS (1e12 / 16384)
 
 static uint64_t mix(uint64_t x)
 {
@@ -84,7 +84,8 @@ static int fill_filter(uint64_t keys)
     struct fold_filter_info info;
     fold_filter_info(filter, &info);
     double used = (double)info.bytes / (double)keys;
-    printf("filter  %7.1f M keys  %8.1f MB resident  %8.1f MB of lines: %5.2f bits a key, %.1f MB a TB; "
+    printf("filter  %7.1f M keys  %8.1f MB resident  %8.1f MB of lines: %5.2f bits a key, %.1f MB "
+           "a TB; "
            "%.2f M keys/s\n",
            (double)keys / 1e6, mb, (double)info.bytes / 1e6, used * 8, used / 1e6 * TB_CHUNKS,
            (double)keys / took / 1e6);
@@ -100,7 +101,8 @@ static int fill_index(struct fold_index *ix, uint64_t keys)
     for (uint64_t done = 0; rc == 0 && done < keys; done += LOAD) {
         for (uint32_t i = 0; i < LOAD; i++) {
             struct fold_fp fp = fp_of(done + i);
-            struct fold_loc loc = {(uint32_t)((done + i) / SEGMENT + 1), i % SEGMENT * 16384 + 4096};
+            struct fold_loc loc = {(uint32_t)((done + i) / SEGMENT + 1),
+                                   i % SEGMENT * 16384 + 4096};
             entries[i] = (struct fold_index_entry){{fp.w[0], fp.w[1]}, loc};
         }
         struct fold_index_load load = {.entries = entries, .count = LOAD};
@@ -123,10 +125,11 @@ static int look_up(struct fold_index *ix, uint64_t keys)
         if (rc != 0)
             return rc;
     }
-    printf("index   %7.1f M keys  %8.1f MB resident after %u random lookups  %.1f us each  %.1f MB on "
-           "disk\n",
-           (double)keys / 1e6, anon_mb(), LOOKUPS, (seconds() - start) / LOOKUPS * 1e6,
-           (double)fold_index_bytes(ix) / 1e6);
+    printf(
+        "index   %7.1f M keys  %8.1f MB resident after %u random lookups  %.1f us each  %.1f MB on "
+        "disk\n",
+        (double)keys / 1e6, anon_mb(), LOOKUPS, (seconds() - start) / LOOKUPS * 1e6,
+        (double)fold_index_bytes(ix) / 1e6);
     return 0;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The data path in one process, without the kernel's side: buffers of one size after the other are handed over (a copy),
- * cut, fingerprinted, looked up and appended to a store of their own, read back out of the mapping, and sent through a
- * pipe as a reply is sent through /dev/fuse (the kernel copies out of the pages given). The last columns send a reply that
- * was first copied to a buffer, and store with a lookup and an append for each chunk instead of batches. MB per second of
- * CPU time, which other work on the machine disturbs least, best of the rounds; nothing is forced to disk.
- *   fold_bench_path [DIRECTORY [ROUNDS]]     default /var/tmp 3
+ * The data path in one process, without the kernel's side: buffers of one size after the other are
+ * handed over (a copy), cut, fingerprinted, looked up and appended to a store of their own, read
+ * back out of the mapping, and sent through a pipe as a reply is sent through /dev/fuse (the kernel
+ * copies out of the pages given). The last columns send a reply that was first copied to a buffer,
+ * and store with a lookup and an append for each chunk instead of batches. MB per second of CPU
+ * time, which other work on the machine disturbs least, best of the rounds; nothing is forced to
+ * disk. fold_bench_path [DIRECTORY [ROUNDS]]     default /var/tmp 3
  */
 #include "chunker/cutter.h"
 #include "hashing/dedup.h"
@@ -22,14 +23,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STREAM  (96u << 20)
-#define AVG     16384u
-#define HEADER  16u
+#define STREAM    (96u << 20)
+#define AVG       16384u
+#define HEADER    16u
 #define MAX_REPLY (1u << 20)
 
 enum step { HAND, CUT, HASH, STORE, FIRST, AGAIN, COPIED, SINGLE, STEPS };
 
-static const char *const step_names[STEPS] = {"hand-over", "cut",  "hash",   "store",
+static const char *const step_names[STEPS] = {"hand-over",  "cut",  "hash",   "store",
                                               "first read", "read", "copied", "single"};
 
 struct path {

@@ -28,7 +28,8 @@ void fold_meter_show(struct fold_meter *m, const char *step, uint64_t done, uint
     memset(bar, ' ', WIDTH);
     memset(bar, '#', (size_t)filled);
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\r%-20s [%s] %3u%%", step, bar, total > 0 ? (unsigned)(FOLD_MIN(done, total) * 100 / total) : 0);
+    fprintf(stderr, "\r%-20s [%s] %3u%%", step, bar,
+            total > 0 ? (unsigned)(FOLD_MIN(done, total) * 100 / total) : 0);
     m->shown = true;
     m->last_ms = now;
 }

@@ -200,9 +200,10 @@ const struct fold_verb fold_verb_du = {
     .name = "du",
     .synopsis = "[--bytes] [--json] PATH...",
     .summary = "show what files and directories really take",
-    .details = "logical: bytes that are data, not holes. stored: what their distinct chunks occupy,\n"
-               "compressed. unique: the part of it that nothing else names, which deleting would\n"
-               "free. shared: the rest.\n",
+    .details =
+        "logical: bytes that are data, not holes. stored: what their distinct chunks occupy,\n"
+        "compressed. unique: the part of it that nothing else names, which deleting would\n"
+        "free. shared: the rest.\n",
     .options = options,
     .run = run,
 };

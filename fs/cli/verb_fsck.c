@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * foldfs fsck: checks a store that is not mounted, and repairs it if asked to. Exit codes are those of fsck(8).
+ * foldfs fsck: checks a store that is not mounted, and repairs it if asked to. Exit codes are those
+ * of fsck(8).
  */
 #include "fs/cli/verbs.h"
 
@@ -14,13 +15,7 @@
 #include <jansson.h>
 
 /* As fsck(8) has them. */
-enum {
-    FSCK_CLEAN = 0,
-    FSCK_CORRECTED = 1,
-    FSCK_LEFT = 4,
-    FSCK_FAILED = 8,
-    FSCK_USAGE = 16
-};
+enum { FSCK_CLEAN = 0, FSCK_CORRECTED = 1, FSCK_LEFT = 4, FSCK_FAILED = 8, FSCK_USAGE = 16 };
 
 static const struct fold_cli_option options[] = {
     {'r', "repair", NULL, "repair what can be repaired"},
@@ -46,15 +41,17 @@ static void print_json(const char *store, const struct fold_check_result *r)
         json_t *message = json_string(p->message);
         if (message == NULL)
             message = json_string("(not UTF-8)");
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:b}", "code", p->code, "severity",
-                                              severities[p->severity], "object", p->object, "message", message,
-                                              "repaired", p->repaired));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:o, s:b}", "code", p->code, "severity",
+                                        severities[p->severity], "object", p->object, "message",
+                                        message, "repaired", p->repaired));
     }
-    json_t *all = json_pack("{s:s, s:o, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "store", store, "problems", list,
-                            "errors", (json_int_t)r->errors, "repaired", (json_int_t)r->repaired, "not_listed",
-                            (json_int_t)r->dropped, "checked", "inodes", (json_int_t)r->inodes, "entries",
-                            (json_int_t)r->entries, "extents", (json_int_t)r->extents, "chunks", (json_int_t)r->chunks,
-                            "segments", (json_int_t)r->segments, "bytes_verified", (json_int_t)r->bytes_verified);
+    json_t *all = json_pack(
+        "{s:s, s:o, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "store", store, "problems",
+        list, "errors", (json_int_t)r->errors, "repaired", (json_int_t)r->repaired, "not_listed",
+        (json_int_t)r->dropped, "checked", "inodes", (json_int_t)r->inodes, "entries",
+        (json_int_t)r->entries, "extents", (json_int_t)r->extents, "chunks", (json_int_t)r->chunks,
+        "segments", (json_int_t)r->segments, "bytes_verified", (json_int_t)r->bytes_verified);
     if (all != NULL)
         json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -70,7 +67,8 @@ static void print_text(const char *store, const struct fold_check_result *r)
     }
     if (r->dropped > 0)
         printf("and %" PRIu64 " more\n", r->dropped);
-    printf("%s: %" PRIu64 " inodes, %" PRIu64 " entries, %" PRIu64 " extents, %" PRIu64 " chunks in %" PRIu64 " segments: ",
+    printf("%s: %" PRIu64 " inodes, %" PRIu64 " entries, %" PRIu64 " extents, %" PRIu64
+           " chunks in %" PRIu64 " segments: ",
            store, r->inodes, r->entries, r->extents, r->chunks, r->segments);
     if (r->errors == 0)
         printf("clean\n");
@@ -84,7 +82,8 @@ static int failed(const struct fold_verb *verb, const char *store, int rc)
     return FSCK_FAILED;
 }
 
-static int check(const struct fold_verb *verb, const char *operand, struct fold_check_options *opt, bool as_json)
+static int check(const struct fold_verb *verb, const char *operand, struct fold_check_options *opt,
+                 bool as_json)
 {
     struct fold_check_result r;
     struct fold_target target = {.fd = -1};
@@ -95,8 +94,9 @@ static int check(const struct fold_verb *verb, const char *operand, struct fold_
     const char *store = rc == 0 && target.store != NULL ? target.store : operand;
     if (mounted) {
         fold_target_free(&target);
-        return fold_cli_fail(verb, FSCK_FAILED, "'%s' is mounted; unmount it first, or verify its data with 'foldfs scrub'",
-                             operand);
+        return fold_cli_fail(
+            verb, FSCK_FAILED,
+            "'%s' is mounted; unmount it first, or verify its data with 'foldfs scrub'", operand);
     }
     struct fold_meter meter = {0};
     opt->arg = &meter;

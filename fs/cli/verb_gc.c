@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * foldfs gc: gives the space of deleted data back, on a live mount or on a store that is not mounted.
+ * foldfs gc: gives the space of deleted data back, on a live mount or on a store that is not
+ * mounted.
  */
 #include "fs/cli/verbs.h"
 
@@ -15,7 +16,8 @@
 
 static const struct fold_cli_option options[] = {
     {'f', "full", NULL, "also collect segments with little garbage, and compact the catalog"},
-    {'r', "rate", "BYTES", "copy at most that many bytes a second (K, M, G allowed; default: no limit)"},
+    {'r', "rate", "BYTES",
+     "copy at most that many bytes a second (K, M, G allowed; default: no limit)"},
     {'j', "json", NULL, "print the result as JSON"},
     {0, NULL, NULL, NULL},
 };
@@ -29,7 +31,8 @@ static void show(const char *step, uint64_t done, uint64_t total)
 static void live_progress(void *arg, const json_t *p)
 {
     (void)arg;
-    show(json_string_value(json_object_get(p, "step")), (uint64_t)json_integer_value(json_object_get(p, "done")),
+    show(json_string_value(json_object_get(p, "step")),
+         (uint64_t)json_integer_value(json_object_get(p, "done")),
          (uint64_t)json_integer_value(json_object_get(p, "total")));
 }
 
@@ -71,9 +74,11 @@ static void print_result(const json_t *r, bool as_json)
     printf("%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " segments removed, %s freed",
            json_integer_value(json_object_get(r, "segments_removed")),
            json_integer_value(json_object_get(r, "segments_seen")),
-           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "freed_bytes")), text, sizeof text));
+           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "freed_bytes")), text,
+                           sizeof text));
     printf(", %s of garbage left in place\n",
-           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "garbage_bytes")), text, sizeof text));
+           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "garbage_bytes")), text,
+                           sizeof text));
 }
 
 static int run(const struct fold_verb *verb, int argc, char **argv)
@@ -104,16 +109,19 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
     int code = FOLD_EXIT_OK;
     if (target.fd >= 0) {
         json_t *args = json_pack("{s:b, s:I}", "full", full, "rate", (json_int_t)rate);
-        rc = fold_client_call(target.fd, "gc", args, 0, live_progress, NULL, &result, why, sizeof why);
+        rc = fold_client_call(target.fd, "gc", args, 0, live_progress, NULL, &result, why,
+                              sizeof why);
         if (rc != 0)
             code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operands[0], why);
     } else if (target.point != NULL) {
-        code = fold_cli_fail(verb, FOLD_EXIT_SYSTEM, "the daemon of '%s' does not answer, or the mount is read-only",
+        code = fold_cli_fail(verb, FOLD_EXIT_SYSTEM,
+                             "the daemon of '%s' does not answer, or the mount is read-only",
                              target.point);
     } else {
         rc = collect_store(target.store, full, rate, &result);
         if (rc != 0)
-            code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operands[0], fold_err_text(rc));
+            code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operands[0],
+                                 fold_err_text(rc));
     }
     if (result != NULL)
         print_result(result, as_json);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bounds-checked cursors over byte strings: the only way bytes from disk become values. Little-endian unless the
- * name says big-endian (keys). A cursor that ran over its end is `bad` for good and yields zeros; check once at the end.
+ * Bounds-checked cursors over byte strings: the only way bytes from disk become values.
+ * Little-endian unless the name says big-endian (keys). A cursor that ran over its end is `bad` for
+ * good and yields zeros; check once at the end.
  */
 #ifndef FOLD_META_BASE_BYTES_H
 #define FOLD_META_BASE_BYTES_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Error codes. A function that can fail returns 0 or a negative code: -errno for system failures, -FOLD_E_* for
- * our own (from err.def). Outputs are untouched on failure unless the function says otherwise.
+ * Error codes. A function that can fail returns 0 or a negative code: -errno for system failures,
+ * -FOLD_E_* for our own (from err.def). Outputs are untouched on failure unless the function says
+ * otherwise.
  */
 #ifndef FOLD_META_BASE_ERR_H
 #define FOLD_META_BASE_ERR_H
@@ -18,7 +19,8 @@ enum fold_err {
     FOLD_E_END_
 };
 
-/* The sentence for a code returned by any foldfs function (sign ignored). Never NULL; static storage. */
+/* The sentence for a code returned by any foldfs function (sign ignored). Never NULL; static
+ * storage. */
 const char *fold_err_text(int code);
 
 /* The short name of the code, "EIO" or "BAD_RECORD" (sign ignored). Never NULL; static storage. */

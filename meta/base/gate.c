@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters are striped over cache lines by thread. A thread may read the current set, be delayed, and count itself into
- * a set that has just been waited for; so a wait flips twice, which meets such a straggler in one of its rounds.
+ * Counters are striped over cache lines by thread. A thread may read the current set, be delayed,
+ * and count itself into a set that has just been waited for; so a wait flips twice, which meets
+ * such a straggler in one of its rounds.
  */
 #include "meta/base/gate.h"
 
@@ -21,8 +22,8 @@ struct stripe {
 
 struct fold_gate {
     struct stripe set[2][STRIPES];
-    atomic_uint current;    /* index of the set that enter counts in */
-    struct fold_lock lock;  /* one wait at a time */
+    atomic_uint current;   /* index of the set that enter counts in */
+    struct fold_lock lock; /* one wait at a time */
 };
 
 static unsigned own_stripe(void)
@@ -36,7 +37,8 @@ static unsigned own_stripe(void)
 
 int fold_gate_create(struct fold_gate **out)
 {
-    struct fold_gate *g = aligned_alloc(FOLD_CACHELINE, (sizeof *g + FOLD_CACHELINE - 1) / FOLD_CACHELINE * FOLD_CACHELINE);
+    struct fold_gate *g = aligned_alloc(FOLD_CACHELINE, (sizeof *g + FOLD_CACHELINE - 1) /
+                                                            FOLD_CACHELINE * FOLD_CACHELINE);
     if (g == NULL)
         return -ENOMEM;
     memset(g, 0, sizeof *g);

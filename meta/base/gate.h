@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Grace periods. Operations that hold locations of chunks outside of the catalog (a flush between lookup and commit, a copy of
- * extents, a read between recipe and reply) pass through the gate; whoever is going to take chunks away waits until all that
- * were inside have left. Entering never blocks. The scheme is that of sleepable read-copy-update: two sets of counters
- * and a flip (P. McKenney, "Sleepable RCU", 2006).
+ * Grace periods. Operations that hold locations of chunks outside of the catalog (a flush between
+ * lookup and commit, a copy of extents, a read between recipe and reply) pass through the gate;
+ * whoever is going to take chunks away waits until all that were inside have left. Entering never
+ * blocks. The scheme is that of sleepable read-copy-update: two sets of counters and a flip (P.
+ * McKenney, "Sleepable RCU", 2006).
  */
 #ifndef FOLD_META_BASE_GATE_H
 #define FOLD_META_BASE_GATE_H

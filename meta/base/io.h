@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every call of foldfs' own code into the host filesystem goes through here, so that tests can make any of them fail.
- * All functions return 0 (or a count where said) or -errno; short transfers are completed or turned into errors.
+ * Every call of foldfs' own code into the host filesystem goes through here, so that tests can make
+ * any of them fail. All functions return 0 (or a count where said) or -errno; short transfers are
+ * completed or turned into errors.
  */
 #ifndef FOLD_META_BASE_IO_H
 #define FOLD_META_BASE_IO_H
@@ -34,20 +35,26 @@ int fold_io_mkdir(int dirfd, const char *name, mode_t mode) FOLD_MUST;
 int fold_io_fstat(int fd, struct stat *st) FOLD_MUST;
 int fold_io_statvfs(int fd, struct statvfs *st) FOLD_MUST;
 
-/* Bytes this process may still allocate on the filesystem of `fd` (root may take what is reserved for it). */
+/* Bytes this process may still allocate on the filesystem of `fd` (root may take what is reserved
+ * for it). */
 int fold_io_space(int fd, uint64_t *bytes) FOLD_MUST;
 
-/* Reads a whole small file (at most `max` bytes) into malloc'd memory the caller frees. -EFBIG if larger. */
+/* Reads a whole small file (at most `max` bytes) into malloc'd memory the caller frees. -EFBIG if
+ * larger. */
 int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *len) FOLD_MUST;
 
-/* Replaces `name` atomically and durably: writes `name`.new, fsyncs, renames, fsyncs the directory. */
-int fold_io_replace(int dirfd, const char *name, const void *data, size_t len, mode_t mode) FOLD_MUST;
+/* Replaces `name` atomically and durably: writes `name`.new, fsyncs, renames, fsyncs the directory.
+ */
+int fold_io_replace(int dirfd, const char *name, const void *data, size_t len,
+                    mode_t mode) FOLD_MUST;
 
-/* Maps [0, len) of the file read-only and shared; `len` may reach beyond its end (such reads fault). */
+/* Maps [0, len) of the file read-only and shared; `len` may reach beyond its end (such reads
+ * fault). */
 int fold_io_map(int fd, size_t len, void **out) FOLD_MUST;
 void fold_io_unmap(void *map, size_t len);
 
-/* Calls `fn` for each name in the directory but "." and ".."; a negative return stops and is returned. */
+/* Calls `fn` for each name in the directory but "." and ".."; a negative return stops and is
+ * returned. */
 typedef int (*fold_io_name_fn)(void *arg, const char *name);
 int fold_io_list(int dirfd, fold_io_name_fn fn, void *arg) FOLD_MUST;
 
@@ -67,8 +74,9 @@ enum fold_io_op {
 };
 
 /*
- * Test seam: called before each operation; a negative return makes the operation fail with it, a positive return
- * of a write limits it to that many bytes (a short write). NULL removes it. Set before threads start.
+ * Test seam: called before each operation; a negative return makes the operation fail with it, a
+ * positive return of a write limits it to that many bytes (a short write). NULL removes it. Set
+ * before threads start.
  */
 typedef int (*fold_io_fault)(void *arg, enum fold_io_op op, int fd, const char *name);
 void fold_io_set_fault(fold_io_fault hook, void *arg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ranked locks over pthreads. In checking builds a thread keeps the stack of what it holds and aborts when it
- * takes a lock whose rank is below the highest one held (equal ranks are allowed: callers order them).
+ * Ranked locks over pthreads. In checking builds a thread keeps the stack of what it holds and
+ * aborts when it takes a lock whose rank is below the highest one held (equal ranks are allowed:
+ * callers order them).
  */
 #include "meta/base/lock.h"
 
@@ -23,8 +24,8 @@ static void note_take(const void *lock, uint16_t rank, const char *name)
 {
     for (unsigned i = 0; i < held_count; i++) {
         if (held[i].rank > rank || held[i].lock == lock) {
-            fprintf(stderr, "foldfs: lock order: '%s' (%u) taken while '%s' (%u) is held\n", name, rank,
-                    held[i].name, held[i].rank);
+            fprintf(stderr, "foldfs: lock order: '%s' (%u) taken while '%s' (%u) is held\n", name,
+                    rank, held[i].name, held[i].rank);
             abort();
         }
     }

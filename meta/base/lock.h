@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ranked locks. Every mutex and read-write lock of foldfs has a rank; a thread may only take locks of rising rank.
- * Debug builds (FOLD_LOCK_CHECK) abort with both names on an inversion; release builds are plain pthread locks.
- * The order is explained in docs/LOCKING.md.
+ * Ranked locks. Every mutex and read-write lock of foldfs has a rank; a thread may only take locks
+ * of rising rank. Debug builds (FOLD_LOCK_CHECK) abort with both names on an inversion; release
+ * builds are plain pthread locks. The order is explained in docs/LOCKING.md.
  */
 #ifndef FOLD_META_BASE_LOCK_H
 #define FOLD_META_BASE_LOCK_H
@@ -55,7 +55,8 @@ void fold_lock_take(struct fold_lock *l) FOLD_ACQUIRE(*l);
 bool fold_lock_try(struct fold_lock *l) FOLD_TRY(true, *l);
 void fold_lock_drop(struct fold_lock *l) FOLD_RELEASE(*l);
 
-/* Waits on `cond` with the lock held; deadline in CLOCK_MONOTONIC, NULL for none. Returns 0 or -ETIMEDOUT. */
+/* Waits on `cond` with the lock held; deadline in CLOCK_MONOTONIC, NULL for none. Returns 0 or
+ * -ETIMEDOUT. */
 int fold_lock_wait(struct fold_lock *l, pthread_cond_t *cond, const struct timespec *deadline);
 
 /* A condition variable on CLOCK_MONOTONIC. */

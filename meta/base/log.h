@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: one line per event, to stderr until the daemon detaches and to syslog afterwards. Thread-safe.
+ * The log: one line per event, to stderr until the daemon detaches and to syslog afterwards.
+ * Thread-safe.
  */
 #ifndef FOLD_META_BASE_LOG_H
 #define FOLD_META_BASE_LOG_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The worker pool: a list of tasks under one lock, one condition variable. Parallel loops share an index by atomic
- * increment; helpers that arrive late find nothing left and go away, so the caller waits only for work begun.
+ * The worker pool: a list of tasks under one lock, one condition variable. Parallel loops share an
+ * index by atomic increment; helpers that arrive late find nothing left and go away, so the caller
+ * waits only for work begun.
  */
 #include "meta/base/workers.h"
 
@@ -155,7 +156,8 @@ static void loop_help(void *arg)
     loop_unref(l);
 }
 
-void fold_workers_parallel(struct fold_workers *w, size_t n, void (*fn)(void *arg, size_t i), void *arg)
+void fold_workers_parallel(struct fold_workers *w, size_t n, void (*fn)(void *arg, size_t i),
+                           void *arg)
 {
     fold_lock_take(&w->lock);
     size_t helpers = FOLD_MIN((size_t)w->idle, n > 0 ? n - 1 : 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fixed pool of threads with one queue. Tasks may block (disk, locks); those that wait for other tasks of the same
- * pool must help instead (fold_workers_parallel does). Joined by fold_workers_destroy.
+ * A fixed pool of threads with one queue. Tasks may block (disk, locks); those that wait for other
+ * tasks of the same pool must help instead (fold_workers_parallel does). Joined by
+ * fold_workers_destroy.
  */
 #ifndef FOLD_META_BASE_WORKERS_H
 #define FOLD_META_BASE_WORKERS_H
@@ -20,9 +21,10 @@ void fold_workers_destroy(struct fold_workers *w);
 int fold_workers_submit(struct fold_workers *w, void (*fn)(void *arg), void *arg) FOLD_MUST;
 
 /*
- * Calls fn(arg, i) for each i in [0, n) on the caller's thread and on idle threads of the pool; returns when all are done.
- * The caller takes part, so it may itself be a task of the pool.
+ * Calls fn(arg, i) for each i in [0, n) on the caller's thread and on idle threads of the pool;
+ * returns when all are done. The caller takes part, so it may itself be a task of the pool.
  */
-void fold_workers_parallel(struct fold_workers *w, size_t n, void (*fn)(void *arg, size_t i), void *arg);
+void fold_workers_parallel(struct fold_workers *w, size_t n, void (*fn)(void *arg, size_t i),
+                           void *arg);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log of everything that reached the store directory: written by recorder.c inside the daemon, marked by the workload,
- * read by rebuild.c. Records follow each other; each is a header, two path names and data, all in one append.
+ * The log of everything that reached the store directory: written by recorder.c inside the daemon,
+ * marked by the workload, read by rebuild.c. Records follow each other; each is a header, two path
+ * names and data, all in one append.
  */
 #ifndef FOLD_TESTS_CRASH_CRASHLOG_H
 #define FOLD_TESTS_CRASH_CRASHLOG_H
@@ -22,8 +23,10 @@ enum crashlog_kind {
     CRASHLOG_TRUNCATE,   /* `node` to `off` bytes */
     CRASHLOG_FALLOCATE,  /* `node`, [off, off + size), mode in `aux` */
     CRASHLOG_SYNC_BEGIN, /* of `node` (file) or of directory `path`; `aux` numbers it */
-    CRASHLOG_SYNC_END,   /* of the sync numbered `aux`: what was logged before its beginning is durable */
-    CRASHLOG_MARK,       /* by the workload: worker `node`, operation `off`, `aux` 0 begins, 1 acknowledged */
+    CRASHLOG_SYNC_END,   /* of the sync numbered `aux`: what was logged before its beginning is
+                            durable */
+    CRASHLOG_MARK,       /* by the workload: worker `node`, operation `off`, `aux` 0 begins, 1
+                            acknowledged */
     CRASHLOG_UNKNOWN     /* a call that cannot be replayed; its name in path */
 };
 

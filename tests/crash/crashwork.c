@@ -4,10 +4,11 @@
  * crashwork check DIR SEED BEGUN ACKED SETTLED kill|power|paced
  * crashwork list SEED OPS
  *
- * `run` works on DIR until OPS operations are done or one fails, keeping the counts of begun and acknowledged operations in
- * the mapped file PROGRESS, and as marks in LOG. It exits 0 also when an operation failed with an error of a dead
- * mount, 1 on any other. `check` judges what is in DIR by those counts: after the death of the daemon,
- * after a power cut, or after one where background commits came in between.
+ * `run` works on DIR until OPS operations are done or one fails, keeping the counts of begun and
+ * acknowledged operations in the mapped file PROGRESS, and as marks in LOG. It exits 0 also when an
+ * operation failed with an error of a dead mount, 1 on any other. `check` judges what is in DIR by
+ * those counts: after the death of the daemon, after a power cut, or after one where background
+ * commits came in between.
  */
 #include "tests/crash/crashlog.h"
 #include "tests/crash/crashwork.h"
@@ -39,9 +40,13 @@ static void mark(const struct runner *r, unsigned op, bool done)
     if (r->log_fd >= 0) {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        struct crashlog_record rec = {.magic = CRASHLOG_MAGIC, .kind = CRASHLOG_MARK, .node = r->worker,
-                                      .off = op, .aux = done,
-                                      .time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec};
+        struct crashlog_record rec = {.magic = CRASHLOG_MAGIC,
+                                      .kind = CRASHLOG_MARK,
+                                      .node = r->worker,
+                                      .off = op,
+                                      .aux = done,
+                                      .time_ns = (uint64_t)now.tv_sec * 1000000000u +
+                                                 (uint64_t)now.tv_nsec};
         if (write(r->log_fd, &rec, sizeof rec) != sizeof rec) {
             perror("crashwork: log");
             exit(2);
@@ -164,7 +169,8 @@ static int run(int argc, char **argv)
         cw_begin(&model, &op);
         if (execute(&r, &op) != 0) {
             bool dead = errno == ENOTCONN || errno == ECONNABORTED || errno == EIO;
-            fprintf(stderr, "crashwork: operation %u, kind %d: %s\n", i, (int)op.kind, strerror(errno));
+            fprintf(stderr, "crashwork: operation %u, kind %d: %s\n", i, (int)op.kind,
+                    strerror(errno));
             return dead ? 0 : 1;
         }
         mark(&r, i, true);
@@ -201,19 +207,21 @@ static int check(char **argv)
 
 static int list(char **argv)
 {
-    static const char *const names[CW_KINDS] = {"mkdir", "create", "open", "write", "truncate", "punch", "copy",
-                                                "fsync", "fdatasync", "close", "rename", "unlink", "link",
-                                                "fsyncdir"};
+    static const char *const names[CW_KINDS] = {
+        "mkdir", "create",    "open",  "write",  "truncate", "punch", "copy",
+        "fsync", "fdatasync", "close", "rename", "unlink",   "link",  "fsyncdir"};
     unsigned ops = (unsigned)strtoul(argv[1], NULL, 10);
     cw_start(&model, strtoull(argv[0], NULL, 10));
     for (unsigned i = 0; i < ops; i++) {
         struct cw_op op;
         cw_next(&model, &op);
-        int obj = op.h >= 0 && op.kind >= CW_WRITE && op.kind <= CW_CLOSE ? model.handles[op.h].obj : -1;
+        int obj =
+            op.h >= 0 && op.kind >= CW_WRITE && op.kind <= CW_CLOSE ? model.handles[op.h].obj : -1;
         cw_begin(&model, &op);
         cw_ack(&model, &op);
-        printf("%u %s a=f%d b=f%d h%d (object %d) off %llu len %u%s%s\n", i, names[op.kind], op.a, op.b, op.h, obj,
-               (unsigned long long)op.off, op.len, op.trunc ? " O_TRUNC" : "", op.sync ? " O_SYNC" : "");
+        printf("%u %s a=f%d b=f%d h%d (object %d) off %llu len %u%s%s\n", i, names[op.kind], op.a,
+               op.b, op.h, obj, (unsigned long long)op.off, op.len, op.trunc ? " O_TRUNC" : "",
+               op.sync ? " O_SYNC" : "");
     }
     return 0;
 }

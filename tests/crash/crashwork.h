@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The workload of the crash tests and its oracle. The sequence of operations follows from the seed alone, so the checker
- * makes it again and knows, from how many operations began and how many were acknowledged, what must be there.
+ * The workload of the crash tests and its oracle. The sequence of operations follows from the seed
+ * alone, so the checker makes it again and knows, from how many operations began and how many were
+ * acknowledged, what must be there.
  */
 #ifndef FOLD_TESTS_CRASH_CRASHWORK_H
 #define FOLD_TESTS_CRASH_CRASHWORK_H
@@ -52,7 +53,8 @@ struct cw_version {
     uint8_t *data; /* only in the checker */
     uint64_t size;
     unsigned op;    /* the operation that made it */
-    unsigned group; /* of rewrites after O_TRUNC: versions of one group only count with its last; 0 none */
+    unsigned group; /* of rewrites after O_TRUNC: versions of one group only count with its last; 0
+                       none */
 };
 
 struct cw_object {

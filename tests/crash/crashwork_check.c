@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is what we find one of the states that may be there? Some prefix of the name operations, not older than the floor, must
- * explain every name; and every file must show one of the contents its object may have.
+ * Is what we find one of the states that may be there? Some prefix of the name operations, not
+ * older than the floor, must explain every name; and every file must show one of the contents its
+ * object may have.
  *
- * A file may mix bytes of its versions from `must` on (writes reach the disk in any order), and zeros where one of them
- * ends, but never other bytes. A finished rewrite (O_TRUNC, writes, close) counts only whole: old or new.
+ * A file may mix bytes of its versions from `must` on (writes reach the disk in any order), and
+ * zeros where one of them ends, but never other bytes. A finished rewrite (O_TRUNC, writes, close)
+ * counts only whole: old or new.
  */
 #include "tests/crash/crashwork.h"
 
@@ -47,7 +49,8 @@ static void load(struct found *f, const char *path)
     while (!f->bad) {
         ssize_t n = read(fd, f->data + at, CW_SIZE + 1 - at);
         if (n < 0) {
-            fprintf(stderr, "check: %s: reading at %llu: %s\n", path, (unsigned long long)at, strerror(errno));
+            fprintf(stderr, "check: %s: reading at %llu: %s\n", path, (unsigned long long)at,
+                    strerror(errno));
             f->bad = true;
         }
         if (n <= 0) {
@@ -63,8 +66,10 @@ static void load(struct found *f, const char *path)
     close(fd);
 }
 
-/* Can the content be a mix of versions [from, to]? If not, *where is the first byte that cannot be. */
-static bool mix(const struct cw_object *o, unsigned from, unsigned to, const struct found *f, uint64_t *where)
+/* Can the content be a mix of versions [from, to]? If not, *where is the first byte that cannot be.
+ */
+static bool mix(const struct cw_object *o, unsigned from, unsigned to, const struct found *f,
+                uint64_t *where)
 {
     uint64_t low = UINT64_MAX;
     uint64_t high = 0;
@@ -94,7 +99,8 @@ static bool mix(const struct cw_object *o, unsigned from, unsigned to, const str
 static bool inner(const struct cw_model *m, const struct cw_object *o, unsigned v)
 {
     unsigned group = m->timer ? 0 : o->versions[v].group;
-    return group && !m->groups_open[group % CW_OBJECTS] && v + 1 < o->count && o->versions[v + 1].group == group;
+    return group && !m->groups_open[group % CW_OBJECTS] && v + 1 < o->count &&
+           o->versions[v + 1].group == group;
 }
 
 static bool content_allowed(const struct cw_model *m, const struct cw_object *o, unsigned must,
@@ -107,7 +113,8 @@ static bool content_allowed(const struct cw_model *m, const struct cw_object *o,
         }
         unsigned to = from;
         while (to + 1 < o->count && !inner(m, o, to + 1) &&
-               !(!m->timer && o->versions[to + 1].group && !m->groups_open[o->versions[to + 1].group % CW_OBJECTS])) {
+               !(!m->timer && o->versions[to + 1].group &&
+                 !m->groups_open[o->versions[to + 1].group % CW_OBJECTS])) {
             to++;
         }
         if (mix(o, from, to, f, where)) {
@@ -145,8 +152,8 @@ static bool explains(const struct cw_model *m, unsigned ops, const struct found 
         uint64_t where = 0;
         if (f->there != (o != NULL)) {
             if (say) {
-                fprintf(stderr, "check: f%d %s, expected %s\n", i, f->there ? "exists" : "is missing",
-                        o ? "a file" : "nothing");
+                fprintf(stderr, "check: f%d %s, expected %s\n", i,
+                        f->there ? "exists" : "is missing", o ? "a file" : "nothing");
             }
             return false;
         }
@@ -157,11 +164,12 @@ static bool explains(const struct cw_model *m, unsigned ops, const struct found 
         if (f->nlink != links[i] || !content_allowed(m, o, must, f, &where)) {
             if (say) {
                 fprintf(stderr,
-                        "check: f%d (object %d, versions %u to %u, sizes %llu to %llu): %llu bytes, %u links "
+                        "check: f%d (object %d, versions %u to %u, sizes %llu to %llu): %llu "
+                        "bytes, %u links "
                         "(expected %u), wrong at %llu, where it has %02x\n",
                         i, b.obj, must, o->count - 1, (unsigned long long)o->versions[must].size,
-                        (unsigned long long)o->versions[o->count - 1].size, (unsigned long long)f->size,
-                        f->nlink, links[i], (unsigned long long)where,
+                        (unsigned long long)o->versions[o->count - 1].size,
+                        (unsigned long long)f->size, f->nlink, links[i], (unsigned long long)where,
                         where < f->size ? f->data[where] : 0);
             }
             return false;
@@ -170,7 +178,8 @@ static bool explains(const struct cw_model *m, unsigned ops, const struct found 
     return true;
 }
 
-/* Directories hold known names only, and are there once they must be. Returns how many are there. */
+/* Directories hold known names only, and are there once they must be. Returns how many are there.
+ */
 static int check_dirs(const struct cw_model *m, const char *top, int *count)
 {
     *count = 0;
@@ -218,8 +227,9 @@ int cw_check(struct cw_model *m, const char *top)
             return 0;
         }
     }
-    fprintf(stderr, "check: no prefix of the operations (%u to %u) explains what is there; for the last:\n", low,
-            m->ops);
+    fprintf(stderr,
+            "check: no prefix of the operations (%u to %u) explains what is there; for the last:\n",
+            low, m->ops);
     (void)explains(m, m->ops, found, true);
     fprintf(stderr, "check: and for the first:\n");
     (void)explains(m, low, found, true);

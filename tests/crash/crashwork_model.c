@@ -2,9 +2,9 @@
 /*
  * The sequence of operations and what each means for the state that may be seen afterwards.
  *
- * Every content operation adds a version to its object, every name operation a binding to its names. `must` of an object
- * is raised by the acknowledgement of a sync (and of a close, where only the daemon dies). Names are a history of which
- * any prefix, not older than `floor`, may be seen.
+ * Every content operation adds a version to its object, every name operation a binding to its
+ * names. `must` of an object is raised by the acknowledgement of a sync (and of a close, where only
+ * the daemon dies). Names are a history of which any prefix, not older than `floor`, may be seen.
  */
 #include "tests/crash/crashwork.h"
 

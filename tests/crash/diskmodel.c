@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names and contents are separate, as POSIX has them: syncing a file makes its bytes durable, syncing a directory the
- * names in it. A rename is durable when either of its directories was synced, and survives whole or not at all.
+ * Names and contents are separate, as POSIX has them: syncing a file makes its bytes durable,
+ * syncing a directory the names in it. A rename is durable when either of its directories was
+ * synced, and survives whole or not at all.
  */
 #include "tests/crash/diskmodel.h"
 
@@ -52,7 +53,7 @@ struct disk {
     size_t name_count;
     struct name *live; /* names as running programs see them */
     size_t live_count;
-    struct node **nodes;   /* all there ever were */
+    struct node **nodes; /* all there ever were */
     size_t node_count;
     struct change *changes;
     size_t change_count;
@@ -257,7 +258,8 @@ static void settle(struct disk *d, const struct change *c)
 
 static bool is_content(const struct change *c)
 {
-    return c->r.kind == CRASHLOG_WRITE || c->r.kind == CRASHLOG_TRUNCATE || c->r.kind == CRASHLOG_FALLOCATE;
+    return c->r.kind == CRASHLOG_WRITE || c->r.kind == CRASHLOG_TRUNCATE ||
+           c->r.kind == CRASHLOG_FALLOCATE;
 }
 
 static bool in_directory(const struct change *c, const char *dir)
@@ -312,7 +314,8 @@ static void begin_sync(struct disk *d, const struct crashlog_record *r, const ch
     }
 }
 
-/* Names as running programs see them; returns the node the change is about, NULL if it is not ours. */
+/* Names as running programs see them; returns the node the change is about, NULL if it is not ours.
+ */
 static struct node *live_names(struct disk *d, const struct crashlog_record *r, const char *path,
                                const char *path2)
 {
@@ -342,8 +345,8 @@ static struct node *live_names(struct disk *d, const struct crashlog_record *r, 
     }
 }
 
-bool disk_apply(struct disk *d, const struct crashlog_record *r, const char *path, const char *path2,
-                const uint8_t *data)
+bool disk_apply(struct disk *d, const struct crashlog_record *r, const char *path,
+                const char *path2, const uint8_t *data)
 {
     d->seq++;
     if (r->kind == CRASHLOG_SYNC_BEGIN) {
@@ -366,11 +369,16 @@ bool disk_apply(struct disk *d, const struct crashlog_record *r, const char *pat
     }
     struct node *n = live_names(d, r, path, path2);
     if (!n) {
-        return r->kind != CRASHLOG_WRITE; /* names the recorder never saw appear: the log file of RocksDB */
+        return r->kind !=
+               CRASHLOG_WRITE; /* names the recorder never saw appear: the log file of RocksDB */
     }
     d->changes = grow(d->changes, d->change_count, sizeof *d->changes);
-    d->changes[d->change_count++] = (struct change){
-        .r = *r, .path = strdup(path), .path2 = strdup(path2), .data = data, .node = n, .seq = d->seq};
+    d->changes[d->change_count++] = (struct change){.r = *r,
+                                                    .path = strdup(path),
+                                                    .path2 = strdup(path2),
+                                                    .data = data,
+                                                    .node = n,
+                                                    .seq = d->seq};
     return true;
 }
 
@@ -399,7 +407,8 @@ static void tear(struct disk *d, struct change *c, uint64_t unit)
     }
 }
 
-/* Journalling filesystems keep the order of name changes within a directory: once one is lost, the later ones are. */
+/* Journalling filesystems keep the order of name changes within a directory: once one is lost, the
+ * later ones are. */
 static bool name_survives(struct disk *d, const struct change *c)
 {
     char parent[PATH_MAX];
@@ -417,7 +426,8 @@ static bool name_survives(struct disk *d, const struct change *c)
     return false;
 }
 
-static void survive(struct disk *d, struct change *c, enum cut_mode mode, bool last_write, bool name_kept)
+static void survive(struct disk *d, struct change *c, enum cut_mode mode, bool last_write,
+                    bool name_kept)
 {
     bool some = chance(d, 2);
     if (mode == CUT_DROP) {
@@ -474,7 +484,8 @@ void disk_cut(struct disk *d, enum cut_mode mode, uint64_t seed, const char *out
         perror(out);
         exit(2);
     }
-    qsort(d->names, d->name_count, sizeof d->names[0], by_path); /* directories before what is in them */
+    qsort(d->names, d->name_count, sizeof d->names[0],
+          by_path); /* directories before what is in them */
     for (size_t i = 0; i < d->name_count; i++) {
         char full[PATH_MAX];
         snprintf(full, sizeof full, "%s/%s", out, d->names[i].path);

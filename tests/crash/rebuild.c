@@ -2,10 +2,12 @@
 /*
  * rebuild info LOG                         how many records, and which are cut points
  * rebuild list LOG                         the records
- * rebuild make LOG BASE CUT MODE SEED OUT  the store as a power cut after CUT records could leave it, in OUT
+ * rebuild make LOG BASE CUT MODE SEED OUT  the store as a power cut after CUT records could leave
+ * it, in OUT
  *
- * `make` prints for each worker: its number, operations begun and acknowledged, and those acknowledged at least 8 s
- * before the cut. BASE is a copy of the store as it was when recording began.
+ * `make` prints for each worker: its number, operations begun and acknowledged, and those
+ * acknowledged at least 8 s before the cut. BASE is a copy of the store as it was when recording
+ * began.
  */
 #include "tests/crash/diskmodel.h"
 
@@ -18,9 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WORKERS  16
-#define LATE_NS  8000000000u
-#define MARKS    65536
+#define WORKERS 16
+#define LATE_NS 8000000000u
+#define MARKS   65536
 
 struct progress {
     uint64_t begun;
@@ -95,15 +97,16 @@ static int info(const char *log)
 
 static int list(const char *log)
 {
-    static const char *const kinds[] = {"",         "create",    "open",       "mkdir",    "rename", "unlink", "rmdir",
-                                        "link",     "write",     "truncate",   "fallocate", "sync begins",
-                                        "sync ends", "mark",     "unknown"};
+    static const char *const kinds[] = {
+        "",      "create",   "open",      "mkdir",       "rename",    "unlink", "rmdir",  "link",
+        "write", "truncate", "fallocate", "sync begins", "sync ends", "mark",   "unknown"};
     struct cursor c;
     open_log(&c, log);
     for (uint64_t i = 1; step(&c); i++) {
         printf("%llu %s %s %s node %llu off %llu size %llu aux %llu\n", (unsigned long long)i,
-               kinds[c.r.kind <= CRASHLOG_UNKNOWN ? c.r.kind : 0], c.path, c.path2, (unsigned long long)c.r.node,
-               (unsigned long long)c.r.off, (unsigned long long)c.r.size, (unsigned long long)c.r.aux);
+               kinds[c.r.kind <= CRASHLOG_UNKNOWN ? c.r.kind : 0], c.path, c.path2,
+               (unsigned long long)c.r.node, (unsigned long long)c.r.off,
+               (unsigned long long)c.r.size, (unsigned long long)c.r.aux);
     }
     return 0;
 }
@@ -144,17 +147,19 @@ static int make(char **argv)
         } else if (lying && c.r.kind == CRASHLOG_SYNC_END) {
             continue;
         } else if (!disk_apply(d, &c.r, c.path, c.path2, c.data)) {
-            fprintf(stderr, "rebuild: record %llu cannot be replayed: kind %u %s\n", (unsigned long long)i,
-                    c.r.kind, c.path);
+            fprintf(stderr, "rebuild: record %llu cannot be replayed: kind %u %s\n",
+                    (unsigned long long)i, c.r.kind, c.path);
             return 2;
         }
     }
     size_t pending = disk_pending(d);
-    disk_cut(d, lying ? CUT_SOME : (enum cut_mode)(mode % CUT_MODES), strtoull(argv[4], NULL, 10), argv[5]);
+    disk_cut(d, lying ? CUT_SOME : (enum cut_mode)(mode % CUT_MODES), strtoull(argv[4], NULL, 10),
+             argv[5]);
     for (unsigned i = 0; i < WORKERS; i++) {
         if (workers[i].begun) {
             printf("%u %llu %llu %llu\n", i, (unsigned long long)workers[i].begun,
-                   (unsigned long long)workers[i].acked, (unsigned long long)settled(&workers[i], now));
+                   (unsigned long long)workers[i].acked,
+                   (unsigned long long)settled(&workers[i], now));
         }
     }
     printf("pending %zu\n", pending);
@@ -172,6 +177,8 @@ int main(int argc, char **argv)
     if (argc == 8 && strcmp(argv[1], "make") == 0) {
         return make(argv + 2);
     }
-    fprintf(stderr, "usage: rebuild info LOG | rebuild list LOG | rebuild make LOG BASE CUT MODE SEED OUT\n");
+    fprintf(
+        stderr,
+        "usage: rebuild info LOG | rebuild list LOG | rebuild make LOG BASE CUT MODE SEED OUT\n");
     return 2;
 }

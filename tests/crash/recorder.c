@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into the daemon: records every call that changes something below FOLD_RECORD_ROOT into FOLD_RECORD_LOG.
+ * Preloaded into the daemon: records every call that changes something below FOLD_RECORD_ROOT into
+ * FOLD_RECORD_LOG.
  *
- * A change is logged under one lock together with the call itself, so the log has the order of the changes. A sync is
- * logged when it begins and when it has ended. Files the C library writes through streams (the log of RocksDB) are
- * not seen, and not needed. Calls that cannot be replayed (writable shared mappings) are logged as unknown.
+ * A change is logged under one lock together with the call itself, so the log has the order of the
+ * changes. A sync is logged when it begins and when it has ended. Files the C library writes
+ * through streams (the log of RocksDB) are not seen, and not needed. Calls that cannot be replayed
+ * (writable shared mappings) are logged as unknown.
  */
 #include "tests/crash/crashlog.h"
 
@@ -32,7 +34,7 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static char root[PATH_MAX]; /* fixed after start */
 static size_t root_len;
 static int log_fd = -1;
-static uint64_t sync_count; /* guarded by lock */
+static uint64_t sync_count;   /* guarded by lock */
 static bool tracked[MAX_FDS]; /* guarded by lock */
 
 static void *next(const char *name)
@@ -56,8 +58,8 @@ __attribute__((constructor)) static void start(void)
     log_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 900);
 }
 
-static void emit(struct crashlog_record r, const char *path, const char *path2, const struct iovec *data,
-                 int count)
+static void emit(struct crashlog_record r, const char *path, const char *path2,
+                 const struct iovec *data, int count)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -99,7 +101,8 @@ static bool below_root(int dirfd, const char *name, char out[PATH_MAX])
     } else {
         char link[64];
         char base[PATH_MAX / 2];
-        snprintf(link, sizeof link, dirfd == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d", dirfd);
+        snprintf(link, sizeof link, dirfd == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d",
+                 dirfd);
         ssize_t n = readlink(link, base, sizeof base - 1);
         if (n <= 0) {
             return false;
@@ -119,7 +122,8 @@ static bool below_root(int dirfd, const char *name, char out[PATH_MAX])
     if (strncmp(out, root, root_len) != 0 || (out[root_len] != '/' && out[root_len] != 0)) {
         return false;
     }
-    memmove(out, out + root_len + (out[root_len] == '/'), strlen(out + root_len) + 1 - (out[root_len] == '/'));
+    memmove(out, out + root_len + (out[root_len] == '/'),
+            strlen(out + root_len) + 1 - (out[root_len] == '/'));
     return true;
 }
 
@@ -134,8 +138,8 @@ static uint64_t node_of(int fd)
     return fstat(fd, &st) == 0 ? st.st_ino : 0;
 }
 
-static int record_open(int (*call)(int, const char *, int, ...), int dirfd, const char *name, int flags,
-                       mode_t mode)
+static int record_open(int (*call)(int, const char *, int, ...), int dirfd, const char *name,
+                       int flags, mode_t mode)
 {
     char path[PATH_MAX];
     if (log_fd < 0 || (flags & O_TMPFILE) == O_TMPFILE) {
@@ -150,11 +154,13 @@ static int record_open(int (*call)(int, const char *, int, ...), int dirfd, cons
     if (fd >= 0 && fd < MAX_FDS) {
         tracked[fd] = mine;
         if (mine && !(existed && S_ISDIR(st.st_mode))) {
-            emit((struct crashlog_record){.kind = existed ? CRASHLOG_OPEN : CRASHLOG_CREATE, .node = node_of(fd)},
+            emit((struct crashlog_record){.kind = existed ? CRASHLOG_OPEN : CRASHLOG_CREATE,
+                                          .node = node_of(fd)},
                  path, NULL, NULL, 0);
         }
         if (mine && existed && (flags & O_TRUNC) && st.st_size > 0) {
-            emit((struct crashlog_record){.kind = CRASHLOG_TRUNCATE, .node = node_of(fd)}, NULL, NULL, NULL, 0);
+            emit((struct crashlog_record){.kind = CRASHLOG_TRUNCATE, .node = node_of(fd)}, NULL,
+                 NULL, NULL, 0);
         }
     }
     pthread_mutex_unlock(&lock);
@@ -221,14 +227,17 @@ static int record_sync(int fd, int (*call)(int))
     pthread_mutex_lock(&lock);
     uint64_t number = ++sync_count;
     bool dir = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && below_root(fd, ".", path);
-    emit((struct crashlog_record){.kind = CRASHLOG_SYNC_BEGIN, .node = dir ? 0 : node_of(fd), .aux = number},
+    emit((struct crashlog_record){.kind = CRASHLOG_SYNC_BEGIN,
+                                  .node = dir ? 0 : node_of(fd),
+                                  .aux = number},
          path, NULL, NULL, 0);
     pthread_mutex_unlock(&lock);
     int ret = call(fd);
     int saved = errno;
     if (ret == 0) {
         pthread_mutex_lock(&lock);
-        emit((struct crashlog_record){.kind = CRASHLOG_SYNC_END, .aux = number}, NULL, NULL, NULL, 0);
+        emit((struct crashlog_record){.kind = CRASHLOG_SYNC_END, .aux = number}, NULL, NULL, NULL,
+             0);
         pthread_mutex_unlock(&lock);
     }
     errno = saved;
@@ -255,8 +264,10 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t off)
     for (int i = 0; i < count; i++) {
         size += iov[i].iov_len;
     }
-    emit((struct crashlog_record){.kind = CRASHLOG_WRITE, .node = node_of(fd), .off = (uint64_t)off, .size = size},
-         NULL, NULL, iov, count > IOV_MAX - 3 ? IOV_MAX - 3 : count);
+    emit(
+        (struct crashlog_record){
+            .kind = CRASHLOG_WRITE, .node = node_of(fd), .off = (uint64_t)off, .size = size},
+        NULL, NULL, iov, count > IOV_MAX - 3 ? IOV_MAX - 3 : count);
     ssize_t ret = NEXT(pwritev)(fd, iov, count > IOV_MAX - 3 ? IOV_MAX - 3 : count, off);
     int saved = errno;
     pthread_mutex_unlock(&lock);
@@ -306,8 +317,10 @@ EXPORT int ftruncate(int fd, off_t size)
         return NEXT(ftruncate)(fd, size);
     }
     pthread_mutex_lock(&lock);
-    emit((struct crashlog_record){.kind = CRASHLOG_TRUNCATE, .node = node_of(fd), .off = (uint64_t)size}, NULL,
-         NULL, NULL, 0);
+    emit((struct crashlog_record){.kind = CRASHLOG_TRUNCATE,
+                                  .node = node_of(fd),
+                                  .off = (uint64_t)size},
+         NULL, NULL, NULL, 0);
     int ret = NEXT(ftruncate)(fd, size);
     pthread_mutex_unlock(&lock);
     return ret;
@@ -321,8 +334,12 @@ EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
     pthread_mutex_lock(&lock);
     int ret = NEXT(fallocate)(fd, mode, off, len);
     if (ret == 0) {
-        emit((struct crashlog_record){.kind = CRASHLOG_FALLOCATE, .node = node_of(fd), .off = (uint64_t)off,
-                                      .size = (uint64_t)len, .aux = (uint64_t)mode}, NULL, NULL, NULL, 0);
+        emit((struct crashlog_record){.kind = CRASHLOG_FALLOCATE,
+                                      .node = node_of(fd),
+                                      .off = (uint64_t)off,
+                                      .size = (uint64_t)len,
+                                      .aux = (uint64_t)mode},
+             NULL, NULL, NULL, 0);
     }
     pthread_mutex_unlock(&lock);
     return ret;
@@ -330,7 +347,8 @@ EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
 
 EXPORT int posix_fallocate(int fd, off_t off, off_t len)
 {
-    return is_tracked(fd) ? (fallocate(fd, 0, off, len) == 0 ? 0 : errno) : NEXT(posix_fallocate)(fd, off, len);
+    return is_tracked(fd) ? (fallocate(fd, 0, off, len) == 0 ? 0 : errno)
+                          : NEXT(posix_fallocate)(fd, off, len);
 }
 
 /* Two names or one: done and logged if it worked. */

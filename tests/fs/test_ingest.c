@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cutting a run does not depend on how its bytes are spread over slices; pieces and zero runs tile the run; a held tail is what
- * more data could still change.
+ * Cutting a run does not depend on how its bytes are spread over slices; pieces and zero runs tile
+ * the run; a held tail is what more data could still change.
  */
 #include "fs/budget.h"
 #include "fs/ingest.h"
@@ -136,7 +136,8 @@ static void cuts_do_not_depend_on_slices(void **state)
     free(slices);
 }
 
-/* Feeding a file piece by piece, always holding the tail, gives the same chunks as feeding it at once. */
+/* Feeding a file piece by piece, always holding the tail, gives the same chunks as feeding it at
+ * once. */
 static void held_tails_make_streams_equal(void **state)
 {
     (void)state;

@@ -32,7 +32,8 @@ static void check(const struct fold_slices *m, const struct model *model)
 {
     uint64_t at = 0, bytes = 0;
     struct fold_slice_pos pos;
-    for (const struct fold_slice *s = fold_slices_seek(m, 0, &pos); s != NULL; s = fold_slices_next(m, &pos)) {
+    for (const struct fold_slice *s = fold_slices_seek(m, 0, &pos); s != NULL;
+         s = fold_slices_next(m, &pos)) {
         assert_true(s->len > 0 && s->off >= at);
         for (; at < s->off; at++)
             assert_false(model->have[at]);
@@ -47,7 +48,8 @@ static void check(const struct fold_slices *m, const struct model *model)
     assert_int_equal(bytes, m->bytes);
 }
 
-static void insert(struct fold_slices *m, struct model *model, struct fold_budget *budget, uint32_t off, uint32_t len)
+static void insert(struct fold_slices *m, struct model *model, struct fold_budget *budget,
+                   uint32_t off, uint32_t len)
 {
     struct fold_buf *b = fold_buf_arena(budget, len);
     assert_non_null(b);

@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     switch (data[0] % 4) {
     case 0:
         if (fold_inode_decode(p, len, 12, &attr) == 0)
-            FOLD_HOLDS(attr.ino == 12 && attr.mtime.tv_nsec >= 0 && attr.mtime.tv_nsec < 1000000000);
+            FOLD_HOLDS(attr.ino == 12 && attr.mtime.tv_nsec >= 0 &&
+                       attr.mtime.tv_nsec < 1000000000);
         break;
     case 1:
         (void)!fold_bucket_each(p, len, entry, &total);

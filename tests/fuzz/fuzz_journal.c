@@ -7,10 +7,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#define CRC_AT   4u
-#define LEN_AT   8u
-#define COVERED  8u /* the checksum covers what follows it */
-#define RECORDS  16
+#define CRC_AT  4u
+#define LEN_AT  8u
+#define COVERED 8u /* the checksum covers what follows it */
+#define RECORDS 16
 
 static char dir[64];
 
@@ -59,7 +59,8 @@ static void seal(uint8_t *p, size_t size)
         uint64_t len = fold_rd_u32(&r);
         if (len < FOLD_JOURNAL_FIXED_BYTES || len > size - at)
             break;
-        fold_fuzz_seal(p + at + CRC_AT, fold_kernels()->crc32c(seed, p + at + COVERED, (size_t)len - COVERED));
+        fold_fuzz_seal(p + at + CRC_AT,
+                       fold_kernels()->crc32c(seed, p + at + COVERED, (size_t)len - COVERED));
         at += (size_t)len;
     }
 }
@@ -73,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (dir[0] == '\0') {
         fold_log_set_level(FOLD_LOG_ERROR);
-        (void)snprintf(dir, sizeof dir, "%s/fold-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        (void)snprintf(dir, sizeof dir, "%s/fold-fuzz-XXXXXX",
+                       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         FOLD_HOLDS(mkdtemp(dir) != NULL);
         (void)atexit(remove_dir);
     }

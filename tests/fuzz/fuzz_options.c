@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Mount options and sizes: any text is accepted or refused with a sentence; a size prints as it parses. */
+/* Mount options and sizes: any text is accepted or refused with a sentence; a size prints as it
+ * parses. */
 #include "fs/options.h"
 #include "tests/fuzz/target.h"
 
@@ -23,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t bytes, again;
     char printed[32];
     if (fold_size_parse(text, &bytes) == 0)
-        FOLD_HOLDS(fold_size_parse(fold_size_exact(bytes, printed, sizeof printed), &again) == 0 && again == bytes);
+        FOLD_HOLDS(fold_size_parse(fold_size_exact(bytes, printed, sizeof printed), &again) == 0 &&
+                   again == bytes);
     free(text);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A recipe page: 8 bytes of page number, then the packed page. What is accepted is in order, in bounds, and packs again. */
+/* A recipe page: 8 bytes of page number, then the packed page. What is accepted is in order, in
+ * bounds, and packs again. */
 #include "meta/recipe.h"
 #include "tests/fuzz/target.h"
 
@@ -23,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         void *packed;
         size_t packed_len;
         if (fold_page_encode(&page, page_no, &packed, &packed_len) == 0) {
-            FOLD_HOLDS(fold_page_decode(packed, packed_len, page_no, &again) == 0 && again.count == page.count);
+            FOLD_HOLDS(fold_page_decode(packed, packed_len, page_no, &again) == 0 &&
+                       again.count == page.count);
             fold_page_fini(&again);
             free(packed);
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A record header: fingerprint width, offset and end come first (12 bytes), then the header. What is accepted lies inside. */
+/* A record header: fingerprint width, offset and end come first (12 bytes), then the header. What
+ * is accepted lies inside. */
 #include "meta/codec.h"
 #include "meta/record.h"
 #include "tests/fuzz/target.h"
@@ -9,7 +10,8 @@ static void decode(const struct fold_seg_ident *id, uint32_t off, uint32_t end, 
     struct fold_rec rec;
     if (fold_rec_decode(id, off, end, head, &rec) < 0)
         return;
-    FOLD_HOLDS(rec.raw_len >= 1 && rec.raw_len <= FOLD_CHUNK_MAX_BYTES && rec.stored_len <= rec.raw_len);
+    FOLD_HOLDS(rec.raw_len >= 1 && rec.raw_len <= FOLD_CHUNK_MAX_BYTES &&
+               rec.stored_len <= rec.raw_len);
     FOLD_HOLDS((uint64_t)off + fold_rec_header_bytes(id->fp_width) + rec.stored_len <= end);
 }
 

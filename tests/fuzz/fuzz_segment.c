@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A whole segment file: header, footer, table, records. What the scan reports lies inside the file, in order. */
+/* A whole segment file: header, footer, table, records. What the scan reports lies inside the file,
+ * in order. */
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
 #include "meta/record.h"
@@ -13,7 +14,8 @@
 static void check_entries(const struct fold_seg_entry *e, uint32_t count, uint64_t end)
 {
     for (uint32_t i = 0; i < count; i++)
-        FOLD_HOLDS(e[i].off < end && e[i].raw_len <= FOLD_CHUNK_MAX_BYTES && (i == 0 || e[i].off > e[i - 1].off));
+        FOLD_HOLDS(e[i].off < end && e[i].raw_len <= FOLD_CHUNK_MAX_BYTES &&
+                   (i == 0 || e[i].off > e[i - 1].off));
 }
 
 static void scan(int fd, uint64_t size)

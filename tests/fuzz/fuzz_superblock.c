@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The superblock: whatever is accepted is sane, and encodes to something that is accepted as the same. */
+/* The superblock: whatever is accepted is sane, and encodes to something that is accepted as the
+ * same. */
 #include "meta/superblock.h"
 #include "tests/fuzz/target.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drives a fuzz target without libFuzzer: each file of the given directories as it is, cut at every length (for short files),
- * and with random changes from a fixed seed. A target that finds something wrong aborts.
+ * Drives a fuzz target without libFuzzer: each file of the given directories as it is, cut at every
+ * length (for short files), and with random changes from a fixed seed. A target that finds
+ * something wrong aborts.
  */
 #include "tests/fuzz/target.h"
 

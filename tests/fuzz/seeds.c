@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes the corpora: small valid inputs of every target, always the same bytes. Usage: fuzz_seeds DIRECTORY.
+ * Writes the corpora: small valid inputs of every target, always the same bytes. Usage: fuzz_seeds
+ * DIRECTORY.
  */
 #include "meta/commit.h"
 #include "meta/inode.h"
@@ -38,7 +39,8 @@ static void superblock(void)
 }
 
 /* A record with payload at `off`; returns its length with padding. */
-static uint32_t put_record(const struct fold_seg_ident *id, uint32_t off, uint32_t len, uint8_t *out)
+static uint32_t put_record(const struct fold_seg_ident *id, uint32_t off, uint32_t len,
+                           uint8_t *out)
 {
     uint8_t payload[256];
     memset(payload, (int)(off >> 4), sizeof payload);
@@ -58,8 +60,10 @@ static void record(void)
 {
     for (uint32_t wide = 0; wide < 2; wide++) {
         uint8_t out[512] = {0};
-        struct fold_seg_ident id = {
-            .seg = 7, .salt = 0x1122334455667788u, .capacity = 64u << 20, .fp_width = wide != 0 ? 32 : 16};
+        struct fold_seg_ident id = {.seg = 7,
+                                    .salt = 0x1122334455667788u,
+                                    .capacity = 64u << 20,
+                                    .fp_width = wide != 0 ? 32 : 16};
         struct fold_wr w = fold_wr_init(out, 12);
         fold_wr_u32(&w, wide);
         fold_wr_u32(&w, 8192);
@@ -90,7 +94,9 @@ static void segment(void)
     fold_seg_tail_encode(&id, &foot, e, out + off);
     emit("segment", "sealed", out, fold_seg_sealed_bytes(off, 10));
     uint8_t sum[FOLD_SEG_SUMMARY_BYTES];
-    fold_seg_summary_encode(&(struct fold_seg_summary){.ident = id, .file_bytes = 9000, .data_end = off, .count = 10}, sum);
+    fold_seg_summary_encode(
+        &(struct fold_seg_summary){.ident = id, .file_bytes = 9000, .data_end = off, .count = 10},
+        sum);
     emit("segment", "summary", sum, sizeof sum);
 }
 
@@ -99,8 +105,11 @@ static void recipe(void)
     struct fold_page page = {0};
     uint64_t base = 3 * (uint64_t)FOLD_PAGE_BYTES;
     for (uint32_t i = 0; i < 12; i++) {
-        struct fold_extent e = {.off = base + i * 20000u + (i % 3) * 100u, .len = 15000 + i, .skip = i % 4 * 16,
-                                .loc = {1 + i / 5, 4096 + (i * 7 % 12) * 16384}, .kind = FOLD_EXTENT_DATA,
+        struct fold_extent e = {.off = base + i * 20000u + (i % 3) * 100u,
+                                .len = 15000 + i,
+                                .skip = i % 4 * 16,
+                                .loc = {1 + i / 5, 4096 + (i * 7 % 12) * 16384},
+                                .kind = FOLD_EXTENT_DATA,
                                 .flags = i == 11 ? FOLD_EXTENT_TAIL : 0};
         if (i == 6)
             e = (struct fold_extent){.off = e.off, .len = 4096, .kind = FOLD_EXTENT_UNWRITTEN};
@@ -128,12 +137,15 @@ static void put_catalog(const char *name, uint8_t kind, const void *data, size_t
 
 static void catalog(void)
 {
-    /* Version, times, mode 0100644, uid, gid, nlink, rdev, size, mapped, parent, flags, btime, mtime. */
-    static const uint8_t inode[] = {1,    1, 0xa4, 0x83, 2, 0xe8, 7, 100, 1, 0, 0x80, 0x20, 0x80, 0x20, 0,
-                                    0, 0x80, 0x8a, 0xce, 0xf0, 12,  1, 2,   3, 4, 0x90, 0x8a, 0xce, 0xf0, 12, 5, 6, 7, 8};
+    /* Version, times, mode 0100644, uid, gid, nlink, rdev, size, mapped, parent, flags, btime,
+     * mtime. */
+    static const uint8_t inode[] = {
+        1,    1,    0xa4, 0x83, 2, 0xe8, 7, 100, 1,    0,    0x80, 0x20, 0x80, 0x20, 0, 0, 0x80,
+        0x8a, 0xce, 0xf0, 12,   1, 2,    3, 4,   0x90, 0x8a, 0xce, 0xf0, 12,   5,    6, 7, 8};
     static const uint8_t bucket[] = {0, 8, 3, 1, 'a', 2, 4, 0x80, 1, 3, 'b', 'c', 'd'};
     uint8_t counters[FOLD_COUNTERS_MAX];
-    struct fold_counters sum = {.next_ino = 77, .files = 5, .directories = 3, .others = 1, .logical_bytes = 123456};
+    struct fold_counters sum = {
+        .next_ino = 77, .files = 5, .directories = 3, .others = 1, .logical_bytes = 123456};
     struct fold_key key;
     put_catalog("inode", 0, inode, sizeof inode);
     put_catalog("bucket", 1, bucket, sizeof bucket);
@@ -154,8 +166,13 @@ static void journal(void)
         struct fold_dep deps[2] = {{1, 5000}, {2, 6000}};
         uint8_t data[64];
         memset(data, (int)lsn, sizeof data);
-        struct fold_journal_record rec = {
-            .lsn = lsn, .deps = deps, .ndeps = lsn % 3, .note = "note", .note_len = 4, .data = data, .len = sizeof data};
+        struct fold_journal_record rec = {.lsn = lsn,
+                                          .deps = deps,
+                                          .ndeps = lsn % 3,
+                                          .note = "note",
+                                          .note_len = 4,
+                                          .data = data,
+                                          .len = sizeof data};
         size_t head = fold_journal_head_write(out + at, seed, &rec);
         memcpy(out + at + head, data, sizeof data);
         at += head + sizeof data;
@@ -166,9 +183,14 @@ static void journal(void)
 
 static void options(void)
 {
-    static const char *const lines[] = {
-        "ro,allow_other,default_permissions", "commit=5,threads=4,workers=2", "dirty=64M,index_cache=1.5G,max_read=128K",
-        "codec=zstd,verify=always,noatime,nosuid,nodev", "subtype=x\\,y,rw,dev", "16K", "1.5GiB", "4096"};
+    static const char *const lines[] = {"ro,allow_other,default_permissions",
+                                        "commit=5,threads=4,workers=2",
+                                        "dirty=64M,index_cache=1.5G,max_read=128K",
+                                        "codec=zstd,verify=always,noatime,nosuid,nodev",
+                                        "subtype=x\\,y,rw,dev",
+                                        "16K",
+                                        "1.5GiB",
+                                        "4096"};
     for (size_t i = 0; i < FOLD_ARRAY_LEN(lines); i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "line%zu", i);

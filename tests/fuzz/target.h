@@ -14,13 +14,14 @@
 __attribute__((visibility("default"))) int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A property that must hold for every input. */
-#define FOLD_HOLDS(x)   \
-    do {                \
-        if (!(x))       \
-            abort();    \
+#define FOLD_HOLDS(x)                                                                              \
+    do {                                                                                           \
+        if (!(x))                                                                                  \
+            abort();                                                                               \
     } while (0)
 
-/* A copy on the heap, exactly as long, so that a sanitizer sees every read beyond it. The caller frees it. */
+/* A copy on the heap, exactly as long, so that a sanitizer sees every read beyond it. The caller
+ * frees it. */
 static inline uint8_t *fold_fuzz_copy(const uint8_t *data, size_t size)
 {
     uint8_t *copy = calloc(size > 0 ? size : 1, 1);
@@ -30,7 +31,8 @@ static inline uint8_t *fold_fuzz_copy(const uint8_t *data, size_t size)
     return copy;
 }
 
-/* Puts a checksum where it belongs, so that mutated bytes are looked at and not thrown out at the door. */
+/* Puts a checksum where it belongs, so that mutated bytes are looked at and not thrown out at the
+ * door. */
 static inline void fold_fuzz_seal(uint8_t *at, uint32_t crc)
 {
     struct fold_wr w = fold_wr_init(at, 4);

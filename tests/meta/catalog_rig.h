@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A catalog on a pretended blob area in a temporary directory. The pretended store counts syncs, can fail them, and says
- * which data survived. Include from one file per program: it defines the store's functions.
+ * A catalog on a pretended blob area in a temporary directory. The pretended store counts syncs,
+ * can fail them, and says which data survived. Include from one file per program: it defines the
+ * store's functions.
  */
 #ifndef FOLD_TESTS_META_CATALOG_RIG_H
 #define FOLD_TESTS_META_CATALOG_RIG_H
@@ -89,7 +90,8 @@ static inline void rig_remove_tree(const char *path)
     (void)nftw(path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* In memory if possible: these tests sync all the time, and no test here cuts the power of the host. */
+/* In memory if possible: these tests sync all the time, and no test here cuts the power of the
+ * host. */
 static inline void rig_temp(char path[64])
 {
     (void)snprintf(path, 64, "%s/fold-test-XXXXXX",

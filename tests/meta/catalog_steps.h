@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbered commits for tests of the catalog. Every commit i writes one of 16 slots (inodes 100..115) and inode 99; so the
- * content of the catalog tells which prefix of the commits it is, and whether it is exactly one.
+ * Numbered commits for tests of the catalog. Every commit i writes one of 16 slots (inodes
+ * 100..115) and inode 99; so the content of the catalog tells which prefix of the commits it is,
+ * and whether it is exactly one.
  */
 #ifndef FOLD_TESTS_META_CATALOG_STEPS_H
 #define FOLD_TESTS_META_CATALOG_STEPS_H
@@ -15,7 +16,8 @@ FOLD_UNUSED static int commit_next(struct fold_catalog *c, fold_lsn *lsn)
 {
     fold_lsn i = fold_catalog_lsn(c) + 1;
     struct fold_txn *t = fold_txn_begin(c);
-    struct fold_attr a = {.ino = 100 + i % SLOTS, .mode = S_IFREG | 0644, .size = i, .parent = i * 3};
+    struct fold_attr a = {
+        .ino = 100 + i % SLOTS, .mode = S_IFREG | 0644, .size = i, .parent = i * 3};
     fold_inode_store(t, &a);
     a.ino = MARK;
     fold_inode_store(t, &a);
@@ -76,7 +78,8 @@ FOLD_UNUSED static fold_lsn prefix(struct fold_catalog *c)
     return p;
 }
 
-/* What a filesystem does: commits, syncs, checkpoints, ignoring refusals. Returns the commits acknowledged. */
+/* What a filesystem does: commits, syncs, checkpoints, ignoring refusals. Returns the commits
+ * acknowledged. */
 FOLD_UNUSED static fold_lsn scenario(struct rig *r)
 {
     fold_lsn lsn, done = 0;

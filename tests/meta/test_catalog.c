@@ -98,7 +98,8 @@ static void sync_makes_durable(void **state)
     rig_destroy(&r);
 }
 
-/* Little data goes with the journal: the store is not synced, and its records are no commits when replayed. */
+/* Little data goes with the journal: the store is not synced, and its records are no commits when
+ * replayed. */
 static void small_data_travels_in_the_journal(void **state)
 {
     (void)state;
@@ -278,7 +279,8 @@ static void die(void *arg, enum fold_step step)
         _exit(42);
 }
 
-/* The dying process: commits and checkpoints until the step kills it; each acknowledged lsn goes to stdout. */
+/* The dying process: commits and checkpoints until the step kills it; each acknowledged lsn goes to
+ * stdout. */
 static int run_until_death(const char *path, struct death d)
 {
     struct rig r = {.store = {.survived = UINT32_MAX}};
@@ -297,7 +299,8 @@ static int run_until_death(const char *path, struct death d)
     _exit(0);
 }
 
-/* Runs this program again as the dying process (the database's threads do not survive a mere fork). */
+/* Runs this program again as the dying process (the database's threads do not survive a mere fork).
+ */
 static fold_lsn die_at(struct rig *r, struct death d, int *status)
 {
     int pipes[2];
@@ -350,8 +353,8 @@ static void dying_at_any_step_loses_nothing(void **state)
 }
 
 /*
- * Power cut: the journal as it was at its last sync, the rest as it is. `synced` keeps what each journal file held when it was
- * last synced.
+ * Power cut: the journal as it was at its last sync, the rest as it is. `synced` keeps what each
+ * journal file held when it was last synced.
  */
 struct platter {
     struct rig *r;

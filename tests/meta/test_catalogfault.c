@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each call into the host or the database fails once: what was acknowledged is there afterwards, what was refused is not.
+ * Each call into the host or the database fails once: what was acknowledged is there afterwards,
+ * what was refused is not.
  */
 #include "tests/meta/catalog_steps.h"
 

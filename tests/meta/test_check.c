@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A sound volume is found clean; each kind of inconsistency in the catalog, planted one at a time, is found under its name,
- * changes nothing on disk without repair, and is gone after repair.
+ * A sound volume is found clean; each kind of inconsistency in the catalog, planted one at a time,
+ * is found under its name, changes nothing on disk without repair, and is gone after repair.
  */
 #include "tests/meta/check_rig.h"
 
@@ -210,14 +210,18 @@ static const struct {
     const char *code;
     void (*change)(struct fold_txn *t, struct fold_catalog *c);
 } plants[] = {
-    {"inode.nlink", wrong_nlink},        {"directory.entries", wrong_entries}, {"directory.parent", wrong_parent},
-    {"inode.mapped", wrong_mapped},      {"inode.xattrs", no_xattr_flag},      {"dentry.dangling", dangling},
-    {"dentry.type", wrong_type},         {"dentry.second", second_name},       {"inode.unreachable", unreachable},
-    {"tree.ring", ring},                 {"dentry.damaged", bad_bucket},       {"dentry.misplaced", misplaced},
-    {"dentry.stray", stray_entries},     {"inode.damaged", bad_inode},         {"inode.damaged", bad_root},
-    {"tree.root", no_root},              {"dentry.dangling", lost_inode},      {"recipe.stray", lost_inode},
-    {"xattr.stray", stray_xattr},        {"symlink.stray", stray_symlink},     {"orphan.stray", stray_orphan},
-    {"orphan.named", named_orphan},      {"inode.leaked", leaked},             {"totals.counts", wrong_totals},
+    {"inode.nlink", wrong_nlink},       {"directory.entries", wrong_entries},
+    {"directory.parent", wrong_parent}, {"inode.mapped", wrong_mapped},
+    {"inode.xattrs", no_xattr_flag},    {"dentry.dangling", dangling},
+    {"dentry.type", wrong_type},        {"dentry.second", second_name},
+    {"inode.unreachable", unreachable}, {"tree.ring", ring},
+    {"dentry.damaged", bad_bucket},     {"dentry.misplaced", misplaced},
+    {"dentry.stray", stray_entries},    {"inode.damaged", bad_inode},
+    {"inode.damaged", bad_root},        {"tree.root", no_root},
+    {"dentry.dangling", lost_inode},    {"recipe.stray", lost_inode},
+    {"xattr.stray", stray_xattr},       {"symlink.stray", stray_symlink},
+    {"orphan.stray", stray_orphan},     {"orphan.named", named_orphan},
+    {"inode.leaked", leaked},           {"totals.counts", wrong_totals},
     {"catalog.key", bad_key},
 };
 

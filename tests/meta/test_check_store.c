@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Damage to the files of a store, planted one at a time: found under its name, and gone after repair; or told for as long as
- * bytes are lost.
+ * Damage to the files of a store, planted one at a time: found under its name, and gone after
+ * repair; or told for as long as bytes are lost.
  */
 #include "tests/meta/check_rig.h"
 
@@ -84,7 +84,8 @@ static void test_chunk(void **state)
     struct fold_fp fp = fp_of(300);
     struct fold_page page = {0};
     assert_int_equal(fold_recipe_load(v->catalog, 3, 0, &page), 0);
-    assert_int_equal(fold_store_heal(v->store, page.extents[0].loc, bytes, CHUNK - 16, &fp), -EEXIST);
+    assert_int_equal(fold_store_heal(v->store, page.extents[0].loc, bytes, CHUNK - 16, &fp),
+                     -EEXIST);
     assert_int_equal(fold_store_heal(v->store, page.extents[0].loc, bytes, CHUNK, &fp), 0);
     fold_page_fini(&page);
     assert_int_equal(fold_volume_close(v, true), 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The collector ended after each of its steps, as by the death of the process: the volume opens again and every chunk that a
- * recipe names is there with its bytes; the next collection finishes the work.
- * ctest-labels: crash
+ * The collector ended after each of its steps, as by the death of the process: the volume opens
+ * again and every chunk that a recipe names is there with its bytes; the next collection finishes
+ * the work. ctest-labels: crash
  */
 #include "meta/base/gate.h"
 #include "meta/collect.h"
@@ -63,7 +63,8 @@ static void write_file(struct fold_volume *v, fold_ino ino, uint32_t first_seed)
         assert_int_equal(fold_page_insert(&page, &e), 0);
     }
     struct fold_txn *t = fold_txn_begin(v->catalog);
-    struct fold_attr attr = {.ino = ino, .mode = S_IFREG | 0600, .nlink = 1, .size = PER_INO * CHUNK};
+    struct fold_attr attr = {
+        .ino = ino, .mode = S_IFREG | 0600, .nlink = 1, .size = PER_INO * CHUNK};
     fold_inode_store(t, &attr);
     assert_int_equal(fold_recipe_store(t, ino, 0, &page), 0);
     fold_lsn lsn;
@@ -116,7 +117,8 @@ static int collect(struct fold_volume *v, unsigned *stop_at, struct fold_collect
 {
     struct fold_gate *gate;
     assert_int_equal(fold_gate_create(&gate), 0);
-    struct fold_collect_options opt = {.full = true, .arg = stop_at, .step = stop_at != NULL ? die_at : NULL};
+    struct fold_collect_options opt = {
+        .full = true, .arg = stop_at, .step = stop_at != NULL ? die_at : NULL};
     int rc = fold_collect_run(v->store, v->catalog, gate, &opt, r);
     fold_gate_destroy(gate);
     return rc;
@@ -144,7 +146,8 @@ static void prepare(void)
     snprintf(base, sizeof base, "/var/tmp/fold-collect-%d", (int)getpid());
     snprintf(command, sizeof command, "rm -rf %s", base);
     assert_int_equal(system(command), 0);
-    struct fold_volume_params p = {.chunker = 1, .hash = 1, .codec = FOLD_CODEC_NONE, .chunk_size = CHUNK};
+    struct fold_volume_params p = {
+        .chunker = 1, .hash = 1, .codec = FOLD_CODEC_NONE, .chunk_size = CHUNK};
     assert_int_equal(fold_volume_format(base, &p), 0);
     struct fold_volume *v = open_volume();
     for (fold_ino ino = 2; ino < 2 + INODES; ino++)
@@ -221,7 +224,8 @@ static void what_goes_is_not_found_what_stays_is(void **state)
     clean_up();
 }
 
-/* A writer that finds a dead chunk after the marking and names it in a recipe before the files go. */
+/* A writer that finds a dead chunk after the marking and names it in a recipe before the files go.
+ */
 struct revive {
     struct fold_volume *v;
     struct fold_gate *gate;
@@ -242,7 +246,8 @@ static int revive_at(void *arg, unsigned step)
         enum fold_hit hit;
         assert_int_equal(fold_store_find(w->v->store, fps, 1, true, &loc, &hit), 0);
         w->found = hit != FOLD_HIT_NONE;
-        struct fold_extent e = {.off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = loc, .kind = FOLD_EXTENT_DATA};
+        struct fold_extent e = {
+            .off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = loc, .kind = FOLD_EXTENT_DATA};
         assert_int_equal(fold_page_insert(&page, &e), 0);
     }
     struct fold_txn *t = fold_txn_begin(w->v->catalog);

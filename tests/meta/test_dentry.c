@@ -62,7 +62,8 @@ static void check_lookup(struct rig *r, struct model *m)
         }
 }
 
-/* Lists directory `d` from `after`, which must give exactly the entries behind it in rising order. */
+/* Lists directory `d` from `after`, which must give exactly the entries behind it in rising order.
+ */
 static void check_list(struct rig *r, struct model *m, unsigned d, uint64_t after)
 {
     struct fold_dentry_iter *it;
@@ -268,12 +269,12 @@ static void damaged_buckets_are_refused(void **state)
         const char *bytes;
         size_t len;
     } bad[] = {
-        {"\0\10\5\0", 4},              /* empty name */
-        {"\0\10\0\1a", 5},             /* no inode */
-        {"\0\10\5\2a", 5},             /* name longer than the bytes */
-        {"\200\20\10\5\1a", 6},        /* slot 2048 */
-        {"\1\10\5\1a\1\10\5\1b", 10},  /* slots do not rise */
-        {"\0\10\5\1a\0", 6},           /* junk behind */
+        {"\0\10\5\0", 4},             /* empty name */
+        {"\0\10\0\1a", 5},            /* no inode */
+        {"\0\10\5\2a", 5},            /* name longer than the bytes */
+        {"\200\20\10\5\1a", 6},       /* slot 2048 */
+        {"\1\10\5\1a\1\10\5\1b", 10}, /* slots do not rise */
+        {"\0\10\5\1a\0", 6},          /* junk behind */
     };
     for (size_t i = 0; i < FOLD_ARRAY_LEN(bad); i++) {
         struct fold_txn *t = fold_txn_begin(r.c);

@@ -19,7 +19,8 @@ static struct fold_attr random_attr(fold_ino ino, uint64_t *seed)
         .mapped = rig_random(seed) >> rig_random(seed) % 64,
         .parent = rig_random(seed) >> rig_random(seed) % 64,
         .flags = (uint32_t)rig_random(seed) & 15,
-        .btime = {(time_t)rig_random(seed) >> rig_random(seed) % 64, (long)(rig_random(seed) % 1000000000)},
+        .btime = {(time_t)rig_random(seed) >> rig_random(seed) % 64,
+                  (long)(rig_random(seed) % 1000000000)},
     };
     a.mtime = a.ctime = a.atime = a.btime;
     uint64_t which = rig_random(seed);
@@ -161,16 +162,26 @@ static void golden_value(void **state)
     (void)state;
     struct rig r;
     rig_create(&r);
-    struct fold_attr a = {.ino = 5, .mode = S_IFREG | 0644, .uid = 1000, .gid = 100, .nlink = 1,
-                          .size = 300, .mapped = 300, .parent = 0, .flags = 1,
-                          .btime = {1, 2}, .mtime = {1, 2}, .ctime = {-1, 3}, .atime = {1, 2}};
+    struct fold_attr a = {.ino = 5,
+                          .mode = S_IFREG | 0644,
+                          .uid = 1000,
+                          .gid = 100,
+                          .nlink = 1,
+                          .size = 300,
+                          .mapped = 300,
+                          .parent = 0,
+                          .flags = 1,
+                          .btime = {1, 2},
+                          .mtime = {1, 2},
+                          .ctime = {-1, 3},
+                          .atime = {1, 2}};
     struct fold_txn *t = fold_txn_begin(r.c);
     fold_inode_store(t, &a);
     rig_commit(t);
     struct fold_kv_value v;
     assert_int_equal(fold_kv_get(r.c->kv, "I\0\0\0\0\0\0\0\5", 9, &v), 0);
-    static const uint8_t want[] = {1,    2,    0xa4, 0x83, 0x02, 0xe8, 0x07, 100, 1, 0, 0xac, 2, 0xac, 2,
-                                   0,    1,    2,    2,    0,    0,    0,    1,   3, 0, 0,    0};
+    static const uint8_t want[] = {1, 2, 0xa4, 0x83, 0x02, 0xe8, 0x07, 100, 1, 0, 0xac, 2, 0xac,
+                                   2, 0, 1,    2,    2,    0,    0,    0,   1, 3, 0,    0, 0};
     assert_int_equal(v.len, sizeof want);
     assert_memory_equal(v.data, want, sizeof want);
     fold_kv_value_fini(&v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The journal alone: what is appended comes back in order, and of a file damaged anywhere exactly the records before the damage.
+ * The journal alone: what is appended comes back in order, and of a file damaged anywhere exactly
+ * the records before the damage.
  */
 #include "tests/meta/catalog_rig.h"
 
@@ -53,9 +54,8 @@ static int see(void *arg, const struct fold_journal_record *rec)
     uint8_t want[4096];
     fill(want, payload_len(rec->lsn), rec->lsn);
     if (rec->len != payload_len(rec->lsn) || memcmp(rec->data, want, rec->len) != 0 ||
-        rec->note_len != rec->lsn % 7 ||
-        memcmp(rec->note, "a note", rec->note_len) != 0 || rec->ndeps != rec->lsn % 3 ||
-        (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
+        rec->note_len != rec->lsn % 7 || memcmp(rec->note, "a note", rec->note_len) != 0 ||
+        rec->ndeps != rec->lsn % 3 || (rec->ndeps > 0 && rec->deps[0].end != (uint32_t)rec->lsn))
         s->wrong = true;
     if (s->n++ == 0)
         s->first = rec->lsn;
@@ -239,7 +239,8 @@ static void a_failed_sync_stays_failed(void **state)
     teardown(&p);
 }
 
-/* Cuts or damages the file at every byte of the last three records: exactly the whole records before it come back. */
+/* Cuts or damages the file at every byte of the last three records: exactly the whole records
+ * before it come back. */
 static void survives_damage_at_every_byte(void **state)
 {
     (void)state;
@@ -297,7 +298,8 @@ static void tells_damage_from_a_torn_end(void **state)
     teardown(&p);
 }
 
-/* A crash in the middle of retiring: an old file is still there, one after it is gone; the newest counts all the same. */
+/* A crash in the middle of retiring: an old file is still there, one after it is gone; the newest
+ * counts all the same. */
 static void retiring_may_stop_anywhere(void **state)
 {
     (void)state;
@@ -371,7 +373,8 @@ static void failures_leave_no_trace(void **state)
     }
 }
 
-/* A record taken back is written again and torn: its former bytes complete it, but it was never acknowledged. */
+/* A record taken back is written again and torn: its former bytes complete it, but it was never
+ * acknowledged. */
 static void a_torn_repeat_is_no_record(void **state)
 {
     (void)state;
@@ -405,8 +408,8 @@ static void golden_bytes(void **state)
     for (unsigned i = 32; i < 60; i++)
         assert_int_equal(header[i], 0);
     struct fold_dep dep = {0x01020304, 0x50};
-    struct fold_journal_record rec = {.lsn = 9, .deps = &dep, .ndeps = 1, .note = "no",
-                                      .note_len = 2, .data = "abc", .len = 3};
+    struct fold_journal_record rec = {
+        .lsn = 9, .deps = &dep, .ndeps = 1, .note = "no", .note_len = 2, .data = "abc", .len = 3};
     uint8_t head[FOLD_JOURNAL_HEAD_MAX];
     assert_int_equal(fold_journal_head_write(head, seed, &rec), 34);
     assert_memory_equal(head, "FDJ1", 4);
@@ -419,12 +422,17 @@ int main(void)
 {
     fold_log_set_level(FOLD_LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_back_what_was_appended), cmocka_unit_test(takes_back_the_last_record),
-        cmocka_unit_test(rotates_and_recycles),         cmocka_unit_test(resumes_where_replay_stopped),
+        cmocka_unit_test(gives_back_what_was_appended),
+        cmocka_unit_test(takes_back_the_last_record),
+        cmocka_unit_test(rotates_and_recycles),
+        cmocka_unit_test(resumes_where_replay_stopped),
         cmocka_unit_test(a_failed_sync_stays_failed),
-        cmocka_unit_test(survives_damage_at_every_byte), cmocka_unit_test(tells_damage_from_a_torn_end),
+        cmocka_unit_test(survives_damage_at_every_byte),
+        cmocka_unit_test(tells_damage_from_a_torn_end),
         cmocka_unit_test(retiring_may_stop_anywhere),
-        cmocka_unit_test(failures_leave_no_trace),      cmocka_unit_test(a_torn_repeat_is_no_record), cmocka_unit_test(golden_bytes),
+        cmocka_unit_test(failures_leave_no_trace),
+        cmocka_unit_test(a_torn_repeat_is_no_record),
+        cmocka_unit_test(golden_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

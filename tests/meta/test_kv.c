@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The key-value skin: reading, writing, iterating, table files, flushing, and what is lost without a flush.
+ * The key-value skin: reading, writing, iterating, table files, flushing, and what is lost without
+ * a flush.
  */
 #include "tests/meta/catalog_rig.h"
 
@@ -12,8 +13,11 @@ struct place {
     struct fold_kv *kv;
 };
 
-static const struct fold_kv_options options = {
-    .create = true, .filter = FOLD_KV_FILTER_RIBBON, .filter_bits = 10, .lz4 = true, .partitioned = true};
+static const struct fold_kv_options options = {.create = true,
+                                               .filter = FOLD_KV_FILTER_RIBBON,
+                                               .filter_bits = 10,
+                                               .lz4 = true,
+                                               .partitioned = true};
 
 static void setup(struct place *p)
 {

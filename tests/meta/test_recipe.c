@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Recipe pages: editing against a byte-by-byte model, packing there and back, hostile bytes; and the table of pages.
+ * Recipe pages: editing against a byte-by-byte model, packing there and back, hostile bytes; and
+ * the table of pages.
  */
 #include "tests/meta/catalog_rig.h"
 
@@ -150,7 +151,8 @@ static void edits_follow_a_model(void **state)
 static void slices_keep_to_the_range(void **state)
 {
     (void)state;
-    struct fold_extent e = {.off = 100, .len = 50, .skip = 7, .loc = {1, 16}, .kind = FOLD_EXTENT_DATA};
+    struct fold_extent e = {
+        .off = 100, .len = 50, .skip = 7, .loc = {1, 16}, .kind = FOLD_EXTENT_DATA};
     struct fold_extent s;
     assert_true(fold_extent_slice(&e, 110, 20, &s));
     assert_int_equal(s.off, 110);
@@ -175,7 +177,8 @@ static void fill_sequential(struct fold_page *p)
     uint64_t seed = 5, off = base;
     struct fold_loc loc = {9, 4096};
     while (off < base + FOLD_PAGE_BYTES) {
-        uint32_t len = (uint32_t)FOLD_MIN(12000 + rig_random(&seed) % 8000, base + FOLD_PAGE_BYTES - off);
+        uint32_t len =
+            (uint32_t)FOLD_MIN(12000 + rig_random(&seed) % 8000, base + FOLD_PAGE_BYTES - off);
         struct fold_extent e = {.off = off, .len = len, .loc = loc, .kind = FOLD_EXTENT_DATA};
         assert_int_equal(fold_page_insert(p, &e), 0);
         off += len;
@@ -251,17 +254,21 @@ static void golden_page(void **state)
     (void)state;
     struct fold_extent list[] = {
         {.off = base, .len = 16384, .loc = {7, 64}, .kind = FOLD_EXTENT_DATA},
-        {.off = base + 16384, .len = 100, .skip = 5, .loc = {7, 16464}, .kind = FOLD_EXTENT_DATA,
+        {.off = base + 16384,
+         .len = 100,
+         .skip = 5,
+         .loc = {7, 16464},
+         .kind = FOLD_EXTENT_DATA,
          .flags = FOLD_EXTENT_TAIL},
         {.off = base + 20000, .len = 300, .kind = FOLD_EXTENT_UNWRITTEN},
         {.off = base + 20300, .len = 1, .loc = {6, 32}, .kind = FOLD_EXTENT_DATA},
     };
     struct fold_page p = {list, 4, 4};
-    static const uint8_t want[] = {1,    4,                               /* version, count */
-                                   0x04, 0x80, 0x80, 0x01, 14, 4,         /* first */
-                                   0x22, 100,  5,    0x81, 0x08,          /* skip and tail */
-                                   0x11, 0xbc, 0x1b, 0xac, 0x02,          /* gap, unwritten */
-                                   0x0c, 1,    1,    0x83, 0x08};         /* back, segment - 1 */
+    static const uint8_t want[] = {1,    4,                         /* version, count */
+                                   0x04, 0x80, 0x80, 0x01, 14,   4, /* first */
+                                   0x22, 100,  5,    0x81, 0x08,    /* skip and tail */
+                                   0x11, 0xbc, 0x1b, 0xac, 0x02,    /* gap, unwritten */
+                                   0x0c, 1,    1,    0x83, 0x08};   /* back, segment - 1 */
     void *data;
     size_t len;
     assert_int_equal(fold_page_encode(&p, PAGE, &data, &len), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What files take, against a plain count over a model: files made of chunks drawn from a small pool, in a tree with
- * directories, several names and holes, measured in one round and in many.
+ * What files take, against a plain count over a model: files made of chunks drawn from a small
+ * pool, in a tree with directories, several names and holes, measured in one round and in many.
  */
 #include "meta/dentry.h"
 #include "meta/inode.h"
@@ -29,8 +29,8 @@ struct model {
     char path[64];
     struct fold_volume *v;
     struct fold_loc loc[POOL];
-    uint32_t bytes[POOL];               /* of the record */
-    uint32_t chunk[FILES][PER_FILE];    /* POOL: a hole */
+    uint32_t bytes[POOL];            /* of the record */
+    uint32_t chunk[FILES][PER_FILE]; /* POOL: a hole */
 };
 
 static struct model m;
@@ -97,7 +97,8 @@ static void make_tree(void)
         fold_lsn lsn;
         fold_inode_store(t, &dir);
         snprintf(name, sizeof name, "d%u", (unsigned)d);
-        assert_int_equal(fold_dentry_store(t, FOLD_INO_ROOT, name, strlen(name), dir.ino, DT_DIR), 0);
+        assert_int_equal(fold_dentry_store(t, FOLD_INO_ROOT, name, strlen(name), dir.ino, DT_DIR),
+                         0);
         for (uint32_t n = 0; n < FILES; n++) {
             bool here = n / (FILES / 2) == d;
             if (here)
@@ -180,8 +181,7 @@ static void measure_all(size_t table_chunks)
     enum { N = FOLD_ARRAY_LEN(from) };
     struct fold_usage rows[N], total;
     struct fold_usage_options opt = {.table_chunks = table_chunks};
-    assert_int_equal(
-        fold_usage_measure(m.v->store, m.v->catalog, from, N, &opt, rows, &total), 0);
+    assert_int_equal(fold_usage_measure(m.v->store, m.v->catalog, from, N, &opt, rows, &total), 0);
     bool set[FILES] = {false};
     for (uint32_t n = 0; n < FILES; n++)
         set[n] = n < FILES / 2 || n % 10 == 0;
@@ -251,11 +251,11 @@ static void errors(void **state)
     const fold_ino missing = 4242, root = FOLD_INO_ROOT;
     struct fold_usage row, total;
     struct fold_usage_options opt = {0};
-    assert_int_equal(
-        fold_usage_measure(m.v->store, m.v->catalog, &missing, 1, &opt, &row, &total), -ENOENT);
+    assert_int_equal(fold_usage_measure(m.v->store, m.v->catalog, &missing, 1, &opt, &row, &total),
+                     -ENOENT);
     opt.cancelled = yes;
-    assert_int_equal(
-        fold_usage_measure(m.v->store, m.v->catalog, &root, 1, &opt, &row, &total), -ECANCELED);
+    assert_int_equal(fold_usage_measure(m.v->store, m.v->catalog, &root, 1, &opt, &row, &total),
+                     -ECANCELED);
 }
 
 int main(void)

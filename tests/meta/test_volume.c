@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Store directories: mkfs, opening, locking, superblock copies and their damage, versions and features.
+ * Store directories: mkfs, opening, locking, superblock copies and their damage, versions and
+ * features.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,8 @@
 static const struct fold_volume_params wanted = {
     .chunker = 1, .hash = 1, .codec = FOLD_CODEC_LZ4, .chunk_size = 16384};
 static const struct fold_volume_options rw = {.catalog = {.cache_bytes = 1 << 20}};
-static const struct fold_volume_options ro = {.catalog = {.cache_bytes = 1 << 20}, .read_only = true};
+static const struct fold_volume_options ro = {.catalog = {.cache_bytes = 1 << 20},
+                                              .read_only = true};
 
 static char dir[64];   /* holds the store */
 static char store[80]; /* the store itself; not made yet */
@@ -306,11 +308,11 @@ static void golden_superblock(void **state)
         p.secret[i] = (uint8_t)i;
     uint8_t bytes[FOLD_SUPERBLOCK_BYTES];
     fold_superblock_encode(bytes, &p);
-    static const uint8_t head[56] = {'F',  'O',  'L',  'D',  'V',  'O',  'L',  '\n', 1,    0,    0,    0,
-                                     0,    2,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
-                                     0,    0,    0,    0,    0,    0,    0,    0,    0xa0, 0xa1, 0xa2, 0xa3,
-                                     0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
-                                     1,    2,    1,    0,    4,    3,    2,    0};
+    static const uint8_t head[56] = {
+        'F',  'O',  'L',  'D',  'V',  'O',  'L',  '\n', 1,    0,    0,    0,    0,    2,
+        0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+        0,    0,    0,    0,    0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9,
+        0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 1,    2,    1,    0,    4,    3,    2,    0};
     assert_memory_equal(bytes, head, sizeof head);
     assert_memory_equal(bytes + 56, p.secret, sizeof p.secret);
     for (unsigned i = 56 + 192; i < FOLD_SUPERBLOCK_BYTES - 4; i++)

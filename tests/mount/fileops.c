@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fileops FILE [--seed N] [--ops N] [--max BYTES] [--direct] [--no-mmap] [--trace] [--hook CMD] [--hook-every N]
+ * fileops FILE [--seed N] [--ops N] [--max BYTES] [--direct] [--no-mmap] [--trace] [--hook CMD]
+ * [--hook-every N]
  *
- * Random reads, writes, mappings, truncates, holes and range copies on one file through several handles, checked against
- * a copy in memory after every step. The hook runs with the file closed and should remount it.
+ * Random reads, writes, mappings, truncates, holes and range copies on one file through several
+ * handles, checked against a copy in memory after every step. The hook runs with the file closed
+ * and should remount it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HANDLES 5
-#define PIECE   (256u << 10)
+#define HANDLES     5
+#define PIECE       (256u << 10)
 #define DIRECT_UNIT 4096u
 
 struct exercise {
@@ -35,7 +37,8 @@ struct exercise {
     uint64_t op;
     uint64_t ops;
     uint64_t hook_every;
-    int fd[HANDLES]; /* 0: read-write, 1: write-only, 2: read-only, 3: read-write again, 4: direct where asked for */
+    int fd[HANDLES]; /* 0: read-write, 1: write-only, 2: read-only, 3: read-write again, 4: direct
+                        where asked for */
     bool direct;
     bool mmap;
     bool trace;
@@ -53,7 +56,8 @@ static uint64_t below(struct exercise *x, uint64_t n)
 static void fail(const struct exercise *x, const char *why, long long a, long long b)
 {
     fprintf(stderr, "fileops: --seed %llu --ops %llu: %s: %s (%lld, expected %lld, errno %s)\n",
-            (unsigned long long)x->seed, (unsigned long long)x->op + 1, x->what, why, a, b, strerror(errno));
+            (unsigned long long)x->seed, (unsigned long long)x->op + 1, x->what, why, a, b,
+            strerror(errno));
     exit(1);
 }
 
@@ -132,8 +136,8 @@ static void do_write(struct exercise *x)
     bool direct = use_direct(x);
     range(x, below(x, 3) ? x->size : x->max, &off, &len, direct);
     fill(x, len);
-    snprintf(x->what, sizeof x->what, "%swrite %llu+%llu", direct ? "direct " : "", (unsigned long long)off,
-             (unsigned long long)len);
+    snprintf(x->what, sizeof x->what, "%swrite %llu+%llu", direct ? "direct " : "",
+             (unsigned long long)off, (unsigned long long)len);
     ssize_t n = pwrite(direct ? x->fd[4] : writer(x), x->buf, len, (off_t)off);
     if (n != (ssize_t)len) {
         fail(x, "short write", n, (long long)len);
@@ -149,8 +153,8 @@ static void check(struct exercise *x, const uint8_t *got, uint64_t off, uint64_t
         while (got[i] == x->model[off + i]) {
             i++;
         }
-        fprintf(stderr, "fileops: at %llu: %02x, expected %02x\n", (unsigned long long)(off + i), got[i],
-                x->model[off + i]);
+        fprintf(stderr, "fileops: at %llu: %02x, expected %02x\n", (unsigned long long)(off + i),
+                got[i], x->model[off + i]);
         fail(x, "wrong bytes", (long long)(off + i), 0);
     }
 }
@@ -161,8 +165,8 @@ static void do_read(struct exercise *x)
     uint64_t len;
     bool direct = use_direct(x);
     range(x, x->size, &off, &len, direct);
-    snprintf(x->what, sizeof x->what, "%sread %llu+%llu", direct ? "direct " : "", (unsigned long long)off,
-             (unsigned long long)len);
+    snprintf(x->what, sizeof x->what, "%sread %llu+%llu", direct ? "direct " : "",
+             (unsigned long long)off, (unsigned long long)len);
     ssize_t n = pread(direct ? x->fd[4] : reader(x), x->buf, len, (off_t)off);
     uint64_t want = off >= x->size ? 0 : len < x->size - off ? len : x->size - off;
     if (n != (ssize_t)want) {
@@ -180,10 +184,10 @@ static void do_map(struct exercise *x, bool store)
     uint64_t len = below(x, PIECE) + 1;
     len = len < x->size - off ? len : x->size - off;
     uint64_t base = off & ~(uint64_t)4095;
-    snprintf(x->what, sizeof x->what, "map %s %llu+%llu", store ? "write" : "read", (unsigned long long)off,
-             (unsigned long long)len);
-    uint8_t *map = mmap(NULL, off - base + len, store ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
-                        x->fd[0], (off_t)base);
+    snprintf(x->what, sizeof x->what, "map %s %llu+%llu", store ? "write" : "read",
+             (unsigned long long)off, (unsigned long long)len);
+    uint8_t *map = mmap(NULL, off - base + len, store ? PROT_READ | PROT_WRITE : PROT_READ,
+                        MAP_SHARED, x->fd[0], (off_t)base);
     if (map == MAP_FAILED) {
         fail(x, "mmap", -1, 0);
     }
@@ -336,26 +340,44 @@ static void one_op(struct exercise *x)
 
 static void parse(struct exercise *x, int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},   {"ops", 1, NULL, 'n'},
-                                            {"max", 1, NULL, 'm'},    {"direct", 0, NULL, 'd'},
-                                            {"no-mmap", 0, NULL, 'M'}, {"trace", 0, NULL, 't'}, {"hook", 1, NULL, 'h'},
-                                            {"hook-every", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", 1, NULL, 's'},   {"ops", 1, NULL, 'n'},        {"max", 1, NULL, 'm'},
+        {"direct", 0, NULL, 'd'}, {"no-mmap", 0, NULL, 'M'},    {"trace", 0, NULL, 't'},
+        {"hook", 1, NULL, 'h'},   {"hook-every", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 's': x->seed = strtoull(optarg, NULL, 0); break;
-        case 'n': x->ops = strtoull(optarg, NULL, 0); break;
-        case 'm': x->max = strtoull(optarg, NULL, 0); break;
-        case 'd': x->direct = true; break;
-        case 'M': x->mmap = false; break;
-        case 't': x->trace = true; break;
-        case 'h': x->hook = optarg; break;
-        case 'e': x->hook_every = strtoull(optarg, NULL, 0); break;
-        default: exit(2);
+        case 's':
+            x->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'n':
+            x->ops = strtoull(optarg, NULL, 0);
+            break;
+        case 'm':
+            x->max = strtoull(optarg, NULL, 0);
+            break;
+        case 'd':
+            x->direct = true;
+            break;
+        case 'M':
+            x->mmap = false;
+            break;
+        case 't':
+            x->trace = true;
+            break;
+        case 'h':
+            x->hook = optarg;
+            break;
+        case 'e':
+            x->hook_every = strtoull(optarg, NULL, 0);
+            break;
+        default:
+            exit(2);
         }
     }
     if (argc - optind != 1 || x->max < PIECE || x->max % DIRECT_UNIT || x->hook_every == 0) {
-        fprintf(stderr, "usage: fileops FILE [--seed N] [--ops N] [--max BYTES (>= 256 KiB)] [--direct]\n"
-                        "       [--no-mmap] [--trace] [--hook CMD] [--hook-every N]\n");
+        fprintf(stderr,
+                "usage: fileops FILE [--seed N] [--ops N] [--max BYTES (>= 256 KiB)] [--direct]\n"
+                "       [--no-mmap] [--trace] [--hook CMD] [--hook-every N]\n");
         exit(2);
     }
     x->path = argv[optind];

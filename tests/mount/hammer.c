@@ -5,11 +5,11 @@
  * Several processes against each other on one file or directory:
  *   append     four processes append records of odd sizes with O_APPEND;
  *              afterwards every record is there once, whole, and in the order its writer made it
- *   coherence  a writer changes blocks through every kind of handle; after each change readers (read, mapping, direct)
- *              must see it at once, through handles that were open and warm before
- *   readdir    a process creates and removes names while others list; stable names appear exactly once in each
- *              listing, and listing can resume at any remembered position
- *   stress     six processes do everything to the same few names at once; only errors that tell of trouble count
+ *   coherence  a writer changes blocks through every kind of handle; after each change readers
+ * (read, mapping, direct) must see it at once, through handles that were open and warm before
+ *   readdir    a process creates and removes names while others list; stable names appear exactly
+ * once in each listing, and listing can resume at any remembered position stress     six processes
+ * do everything to the same few names at once; only errors that tell of trouble count
  */
 #include <dirent.h>
 #include <errno.h>
@@ -200,7 +200,8 @@ static void coherence_read(struct view *v, unsigned block, uint64_t version, int
             die("pread", kinds[i], block);
         }
         if (memcmp(got, want, BLOCK) != 0) {
-            fprintf(stderr, "hammer: written through handle %d, read through %d\n", wrote, kinds[i]);
+            fprintf(stderr, "hammer: written through handle %d, read through %d\n", wrote,
+                    kinds[i]);
             die("stale or wrong block", block, (long long)version);
         }
     }
@@ -289,7 +290,9 @@ static void list_once(const char *path, bool seek, uint32_t round)
             }
         }
         if (seek && random() % 64 == 0) {
-            seekdir(dir, telldir(dir)); /* drops the buffer of the C library: the kernel is asked again */
+            seekdir(
+                dir,
+                telldir(dir)); /* drops the buffer of the C library: the kernel is asked again */
         }
     }
     for (unsigned n = 0; n < STABLE; n++) {
@@ -337,8 +340,8 @@ static void run_readdir(const char *dir, uint32_t rounds)
 /* Errors that racing processes may cause each other; any other is a fault. */
 static void tolerate(long ret, const char *what)
 {
-    static const int fine[] = {ENOENT, EEXIST, ENOTEMPTY, ENOTDIR, EISDIR, EINVAL, ELOOP, ENODATA, EPERM, ENXIO, EMLINK,
-                               ESTALE, ETXTBSY};
+    static const int fine[] = {ENOENT,  EEXIST, ENOTEMPTY, ENOTDIR, EISDIR, EINVAL, ELOOP,
+                               ENODATA, EPERM,  ENXIO,     EMLINK,  ESTALE, ETXTBSY};
     if (ret >= 0) {
         return;
     }
@@ -352,7 +355,8 @@ static void tolerate(long ret, const char *what)
 
 static void stress_file(const char *path, uint8_t *buf, size_t room)
 {
-    static const int flags[] = {O_RDWR, O_WRONLY, O_RDWR | O_TRUNC, O_WRONLY | O_APPEND, O_RDONLY, O_RDWR | O_DIRECT};
+    static const int flags[] = {O_RDWR,   O_WRONLY,         O_RDWR | O_TRUNC, O_WRONLY | O_APPEND,
+                                O_RDONLY, O_RDWR | O_DIRECT};
     int fd = open(path, flags[random() % 6] | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
     tolerate(fd, "open");
     if (fd < 0) {
@@ -380,7 +384,8 @@ static void stress_file(const char *path, uint8_t *buf, size_t room)
             tolerate(ftruncate(fd, off), "ftruncate");
             break;
         case 4:
-            if (fallocate(fd, random() % 2 ? 0 : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, (off_t)len) < 0 &&
+            if (fallocate(fd, random() % 2 ? 0 : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
+                          (off_t)len) < 0 &&
                 errno != EBADF) {
                 tolerate(-1, "fallocate");
             }
@@ -418,23 +423,44 @@ static void stresser(const char *dir, unsigned seed, uint32_t rounds)
         char a[PATH_MAX];
         char b[PATH_MAX];
         snprintf(a, sizeof a, "%s/d%ld/n%ld", dir, random() % 3, random() % 12);
-        snprintf(b, sizeof b, "%s/d%ld/n%ld%s", dir, random() % 3, random() % 12, random() % 8 ? "" : "/x");
+        snprintf(b, sizeof b, "%s/d%ld/n%ld%s", dir, random() % 3, random() % 12,
+                 random() % 8 ? "" : "/x");
         struct stat st;
         switch (random() % 14) {
-        case 0: tolerate(mkdir(a, 0755), "mkdir"); break;
-        case 1: tolerate(rmdir(a), "rmdir"); break;
-        case 2: tolerate(unlink(a), "unlink"); break;
-        case 3: tolerate(rename(a, b), "rename"); break;
-        case 4: tolerate(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE), "exchange"); break;
-        case 5: tolerate(link(a, b), "link"); break;
-        case 6: tolerate(symlink("n1", a), "symlink"); break;
-        case 7: tolerate(lstat(a, &st), "lstat"); break;
-        case 8: tolerate(truncate(a, random() % 2000000), "truncate"); break;
+        case 0:
+            tolerate(mkdir(a, 0755), "mkdir");
+            break;
+        case 1:
+            tolerate(rmdir(a), "rmdir");
+            break;
+        case 2:
+            tolerate(unlink(a), "unlink");
+            break;
+        case 3:
+            tolerate(rename(a, b), "rename");
+            break;
+        case 4:
+            tolerate(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE), "exchange");
+            break;
+        case 5:
+            tolerate(link(a, b), "link");
+            break;
+        case 6:
+            tolerate(symlink("n1", a), "symlink");
+            break;
+        case 7:
+            tolerate(lstat(a, &st), "lstat");
+            break;
+        case 8:
+            tolerate(truncate(a, random() % 2000000), "truncate");
+            break;
         case 9:
             snprintf(a, sizeof a, "%s/d%ld", dir, random() % 3);
             stress_list(a);
             break;
-        default: stress_file(a, buf, 16 * BLOCK); break;
+        default:
+            stress_file(a, buf, 16 * BLOCK);
+            break;
         }
     }
     free(buf);

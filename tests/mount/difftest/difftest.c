@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * difftest DIR_UNDER_TEST REFERENCE_DIR [--seed N] [--ops N] [--hook CMD] [--hook-every N] [--compare-every N]
+ * difftest DIR_UNDER_TEST REFERENCE_DIR [--seed N] [--ops N] [--hook CMD] [--hook-every N]
+ * [--compare-every N]
  *          [--trace] [--no-times] [--root-only]
  *
- * A random sequence of file operations, made twice, compared after every step; whole trees every now and then. The same
- * seed always makes the same sequence. The hook runs with no file open and should remount the directory under test.
+ * A random sequence of file operations, made twice, compared after every step; whole trees every
+ * now and then. The same seed always makes the same sequence. The hook runs with no file open and
+ * should remount the directory under test.
  */
 #include "tests/mount/difftest/difftest.h"
 
@@ -26,15 +28,15 @@ struct op {
 };
 
 static const struct op ops[] = {
-    {dt_op_open, 14, false},     {dt_op_close, 4, false},     {dt_op_mkdir, 6, false},
-    {dt_op_rmdir, 2, false},     {dt_op_unlink, 4, false},    {dt_op_rename, 7, false},
-    {dt_op_link, 3, false},      {dt_op_symlink, 3, false},   {dt_op_mknod, 2, false},
-    {dt_op_readdir, 3, false},   {dt_op_readlink, 1, false},  {dt_op_remove_tree, 1, true},
-    {dt_op_write, 18, false},    {dt_op_read, 14, false},     {dt_op_vector, 3, false},
-    {dt_op_mmap, 6, false},      {dt_op_sync, 3, false},      {dt_op_copy_range, 6, false},
-    {dt_op_truncate, 6, false},  {dt_op_fallocate, 7, false}, {dt_op_seek, 4, false},
-    {dt_op_statfs, 1, false},    {dt_op_chmod, 3, false},     {dt_op_chown, 3, false},
-    {dt_op_utimens, 3, false},   {dt_op_xattr, 6, false},     {dt_op_acl, 4, false},
+    {dt_op_open, 14, false},    {dt_op_close, 4, false},     {dt_op_mkdir, 6, false},
+    {dt_op_rmdir, 2, false},    {dt_op_unlink, 4, false},    {dt_op_rename, 7, false},
+    {dt_op_link, 3, false},     {dt_op_symlink, 3, false},   {dt_op_mknod, 2, false},
+    {dt_op_readdir, 3, false},  {dt_op_readlink, 1, false},  {dt_op_remove_tree, 1, true},
+    {dt_op_write, 18, false},   {dt_op_read, 14, false},     {dt_op_vector, 3, false},
+    {dt_op_mmap, 6, false},     {dt_op_sync, 3, false},      {dt_op_copy_range, 6, false},
+    {dt_op_truncate, 6, false}, {dt_op_fallocate, 7, false}, {dt_op_seek, 4, false},
+    {dt_op_statfs, 1, false},   {dt_op_chmod, 3, false},     {dt_op_chown, 3, false},
+    {dt_op_utimens, 3, false},  {dt_op_xattr, 6, false},     {dt_op_acl, 4, false},
     {dt_op_access, 2, false},
 };
 
@@ -168,31 +170,49 @@ static void make_roots(struct world *w, char *const argv[])
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: difftest DIR REFERENCE [--seed N] [--ops N] [--hook CMD] [--hook-every N]\n"
-                    "       [--compare-every N] [--trace] [--no-times] [--root-only]\n");
+    fprintf(stderr,
+            "usage: difftest DIR REFERENCE [--seed N] [--ops N] [--hook CMD] [--hook-every N]\n"
+            "       [--compare-every N] [--trace] [--no-times] [--root-only]\n");
     exit(2);
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", 1, NULL, 's'},  {"ops", 1, NULL, 'n'},      {"hook", 1, NULL, 'h'}, {"hook-every", 1, NULL, 'e'},
-        {"compare-every", 1, NULL, 'c'}, {"trace", 0, NULL, 't'}, {"no-times", 0, NULL, 'T'},
-        {"root-only", 0, NULL, 'r'}, {NULL, 0, NULL, 0}};
+        {"seed", 1, NULL, 's'},       {"ops", 1, NULL, 'n'},           {"hook", 1, NULL, 'h'},
+        {"hook-every", 1, NULL, 'e'}, {"compare-every", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
+        {"no-times", 0, NULL, 'T'},   {"root-only", 0, NULL, 'r'},     {NULL, 0, NULL, 0}};
     static struct world w = {.times = true};
     struct settings set = {5000, 1000, 500, geteuid() != 0};
     w.seed = (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 's': w.seed = strtoull(optarg, NULL, 0); break;
-        case 'n': set.ops = strtoull(optarg, NULL, 0); break;
-        case 'h': w.hook = optarg; break;
-        case 'e': set.hook_every = strtoull(optarg, NULL, 0); break;
-        case 'c': set.compare_every = strtoull(optarg, NULL, 0); break;
-        case 't': w.trace = true; break;
-        case 'T': w.times = false; break;
-        case 'r': set.root_only = true; break;
-        default: usage();
+        case 's':
+            w.seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'n':
+            set.ops = strtoull(optarg, NULL, 0);
+            break;
+        case 'h':
+            w.hook = optarg;
+            break;
+        case 'e':
+            set.hook_every = strtoull(optarg, NULL, 0);
+            break;
+        case 'c':
+            set.compare_every = strtoull(optarg, NULL, 0);
+            break;
+        case 't':
+            w.trace = true;
+            break;
+        case 'T':
+            w.times = false;
+            break;
+        case 'r':
+            set.root_only = true;
+            break;
+        default:
+            usage();
         }
     }
     if (argc - optind != 2 || set.hook_every == 0 || set.compare_every == 0) {

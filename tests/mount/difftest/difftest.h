@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The differential tester: every operation runs on two directory trees and must have the same outcome on both. Side 0 is
- * the tree under test, side 1 the reference. One thread; all state is in struct world.
+ * The differential tester: every operation runs on two directory trees and must have the same
+ * outcome on both. Side 0 is the tree under test, side 1 the reference. One thread; all state is in
+ * struct world.
  */
 #ifndef FOLD_TESTS_MOUNT_DIFFTEST_DIFFTEST_H
 #define FOLD_TESTS_MOUNT_DIFFTEST_DIFFTEST_H

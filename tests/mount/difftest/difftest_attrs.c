@@ -60,7 +60,9 @@ void dt_op_chown(struct world *w)
     gid_t gid = ids[dt_below(w, 6)];
     bool follow = dt_chance(w, 50);
     dt_describe(w, "%s h%d %s %d:%d", follow ? "chown" : "lchown", slot, path, (int)uid, (int)gid);
-    BOTH(slot >= 0 ? fchown(fd, uid, gid) : follow ? chown(full, uid, gid) : lchown(full, uid, gid));
+    BOTH(slot >= 0 ? fchown(fd, uid, gid)
+         : follow  ? chown(full, uid, gid)
+                   : lchown(full, uid, gid));
     (void)fine;
 }
 
@@ -99,7 +101,7 @@ void dt_op_utimens(struct world *w)
 
 void dt_op_xattr(struct world *w)
 {
-    static const char *const names[] = {"user.a",      "user.b",        "user.name with space",
+    static const char *const names[] = {"user.a",        "user.b",      "user.name with space",
                                         "user.\xc3\xa9", "trusted.one", "trusted.overlay.x",
                                         "security.test", "nospace.x",   "user."};
     char path[1024];
@@ -109,7 +111,10 @@ void dt_op_xattr(struct world *w)
     int flags = (int)dt_below(w, 8);
     flags = flags > XATTR_REPLACE ? 0 : flags;
     unsigned kind = (unsigned)dt_below(w, 10);
-    dt_describe(w, "%s h%d %s %s len %zu flags %d", kind < 6 ? "setxattr" : kind < 8 ? "removexattr" : "getxattr",
+    dt_describe(w, "%s h%d %s %s len %zu flags %d",
+                kind < 6   ? "setxattr"
+                : kind < 8 ? "removexattr"
+                           : "getxattr",
                 slot, path, name, len, flags);
     dt_content(w, len);
     if (kind < 6) {
@@ -120,7 +125,8 @@ void dt_op_xattr(struct world *w)
         BOTH(slot >= 0 ? fremovexattr(fd, name) : lremovexattr(full, name));
         (void)fine;
     } else {
-        BOTH(slot >= 0 ? fgetxattr(fd, name, w->buf[side], len) : lgetxattr(full, name, w->buf[side], len));
+        BOTH(slot >= 0 ? fgetxattr(fd, name, w->buf[side], len)
+                       : lgetxattr(full, name, w->buf[side], len));
         if (fine && len > 0 && memcmp(w->buf[0], w->buf[1], (size_t)ret[0]) != 0) {
             dt_differ(w, "xattr %s differs", name);
         }
@@ -136,7 +142,8 @@ struct acl_entry {
     uint32_t id;
 };
 
-/* A list in the form of system.posix_acl_access; now and then an invalid one. Returns its length in bytes. */
+/* A list in the form of system.posix_acl_access; now and then an invalid one. Returns its length in
+ * bytes. */
 static size_t any_acl(struct world *w, uint8_t *out)
 {
     struct acl_entry entries[16];

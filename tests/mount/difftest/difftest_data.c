@@ -135,7 +135,8 @@ void dt_op_write(struct world *w)
     any_range(w, &w->handles[slot], &off, &len);
     bool plain = dt_chance(w, 30) && !w->handles[slot].direct;
     dt_content(w, len);
-    dt_describe(w, "%s h%d off %llu len %zu", plain ? "write" : "pwrite", slot, (unsigned long long)off, len);
+    dt_describe(w, "%s h%d off %llu len %zu", plain ? "write" : "pwrite", slot,
+                (unsigned long long)off, len);
     dt_watch_handle(w, slot);
     BOTH(plain ? write(fd, w->content, len) : pwrite(fd, w->content, len, (off_t)off));
     (void)fine;
@@ -151,7 +152,8 @@ void dt_op_read(struct world *w)
     size_t len;
     any_range(w, &w->handles[slot], &off, &len);
     bool plain = dt_chance(w, 30) && !w->handles[slot].direct;
-    dt_describe(w, "%s h%d off %llu len %zu", plain ? "read" : "pread", slot, (unsigned long long)off, len);
+    dt_describe(w, "%s h%d off %llu len %zu", plain ? "read" : "pread", slot,
+                (unsigned long long)off, len);
     BOTH(plain ? read(fd, w->buf[side], len) : pread(fd, w->buf[side], len, (off_t)off));
     if (fine && memcmp(w->buf[0], w->buf[1], (size_t)ret[0]) != 0) {
         dt_differ(w, "bytes read differ");

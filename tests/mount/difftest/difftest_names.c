@@ -71,7 +71,8 @@ void dt_op_rename(struct world *w)
     char to[1024];
     dt_path(w, path);
     dt_path(w, to);
-    static const unsigned kinds[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_EXCHANGE, 7};
+    static const unsigned kinds[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_EXCHANGE,
+                                     7};
     unsigned flags = kinds[dt_below(w, 8)];
     dt_describe(w, "rename %s -> %s flags %u", path, to, flags);
     dt_watch_path(w, path);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What both sides have in common: paths to operate on, comparing outcomes and attributes, reporting differences.
+ * What both sides have in common: paths to operate on, comparing outcomes and attributes, reporting
+ * differences.
  *
- * Times: where an operation changed mtime or ctime of something on the reference it must have changed it on the other
- * side, and not changed it where the reference did not. A time set explicitly (always years in the past here) must be
- * equal to the nanosecond.
+ * Times: where an operation changed mtime or ctime of something on the reference it must have
+ * changed it on the other side, and not changed it where the reference did not. A time set
+ * explicitly (always years in the past here) must be equal to the nanosecond.
  */
 #include "tests/mount/difftest/difftest.h"
 
@@ -20,8 +21,16 @@
 static const char *leaf_name(struct world *w)
 {
     static char longest[256];
-    static const char *const names[] = {"a",    "b",       "c", "d", "e", "f", "name with space",
-                                        "\xff\xfe\n", ".hidden", "\xc3\xbc\xe2\x82\xac"};
+    static const char *const names[] = {"a",
+                                        "b",
+                                        "c",
+                                        "d",
+                                        "e",
+                                        "f",
+                                        "name with space",
+                                        "\xff\xfe\n",
+                                        ".hidden",
+                                        "\xc3\xbc\xe2\x82\xac"};
     if (longest[0] == 0) {
         memset(longest, 'L', 255);
     }
@@ -106,7 +115,8 @@ bool dt_outcome(struct world *w, const long ret[DT_SIDES], const int err[DT_SIDE
     bool fine = ret[0] == ret[1] && (ret[0] >= 0 || err[0] == err[1]);
     if (!fine) {
         dt_differ(w, "outcome: %ld (%s), reference: %ld (%s)", ret[0],
-                  ret[0] < 0 ? strerror(err[0]) : "ok", ret[1], ret[1] < 0 ? strerror(err[1]) : "ok");
+                  ret[0] < 0 ? strerror(err[0]) : "ok", ret[1],
+                  ret[1] < 0 ? strerror(err[1]) : "ok");
     }
     return fine && ret[0] >= 0;
 }
@@ -120,20 +130,22 @@ void dt_compare_stat(struct world *w, const char *what, const struct stat *a, co
 {
     if (a->st_mode != b->st_mode || a->st_uid != b->st_uid || a->st_gid != b->st_gid ||
         a->st_nlink != b->st_nlink) {
-        dt_differ(w, "%s: mode %o uid %u gid %u nlink %lu, reference: %o %u %u %lu", what, a->st_mode,
-                  a->st_uid, a->st_gid, (unsigned long)a->st_nlink, b->st_mode, b->st_uid, b->st_gid,
-                  (unsigned long)b->st_nlink);
+        dt_differ(w, "%s: mode %o uid %u gid %u nlink %lu, reference: %o %u %u %lu", what,
+                  a->st_mode, a->st_uid, a->st_gid, (unsigned long)a->st_nlink, b->st_mode,
+                  b->st_uid, b->st_gid, (unsigned long)b->st_nlink);
     }
     if (!S_ISDIR(a->st_mode) && a->st_size != b->st_size) {
-        dt_differ(w, "%s: size %lld, reference: %lld", what, (long long)a->st_size, (long long)b->st_size);
+        dt_differ(w, "%s: size %lld, reference: %lld", what, (long long)a->st_size,
+                  (long long)b->st_size);
     }
     if ((S_ISCHR(a->st_mode) || S_ISBLK(a->st_mode)) && a->st_rdev != b->st_rdev) {
         dt_differ(w, "%s: rdev %lx, reference: %lx", what, (unsigned long)a->st_rdev,
                   (unsigned long)b->st_rdev);
     }
     if (b->st_mtim.tv_sec < ANCIENT && !time_equal(&a->st_mtim, &b->st_mtim)) {
-        dt_differ(w, "%s: mtime %lld.%09ld, reference: %lld.%09ld", what, (long long)a->st_mtim.tv_sec,
-                  a->st_mtim.tv_nsec, (long long)b->st_mtim.tv_sec, b->st_mtim.tv_nsec);
+        dt_differ(w, "%s: mtime %lld.%09ld, reference: %lld.%09ld", what,
+                  (long long)a->st_mtim.tv_sec, a->st_mtim.tv_nsec, (long long)b->st_mtim.tv_sec,
+                  b->st_mtim.tv_nsec);
     }
     if (b->st_mtim.tv_sec >= ANCIENT && a->st_mtim.tv_sec < ANCIENT) {
         dt_differ(w, "%s: mtime still old, reference: new", what);
@@ -194,7 +206,8 @@ static void watch_times(struct world *w, const struct watch *watch, const char *
     for (int which = 0; which < 2; which++) {
         if (w->times && changed[0][which] != changed[1][which]) {
             dt_differ(w, "%s: %s %s, reference: %s", what, which ? "ctime" : "mtime",
-                      changed[0][which] ? "changed" : "kept", changed[1][which] ? "changed" : "kept");
+                      changed[0][which] ? "changed" : "kept",
+                      changed[1][which] ? "changed" : "kept");
         }
     }
 }

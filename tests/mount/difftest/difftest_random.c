@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Seeded randomness and the contents to write. Contents come mostly from one library of bytes, at any offset, so that
- * the same data arrives again at other alignments; zero runs, constant runs and texts of few letters come in between.
+ * Seeded randomness and the contents to write. Contents come mostly from one library of bytes, at
+ * any offset, so that the same data arrives again at other alignments; zero runs, constant runs and
+ * texts of few letters come in between.
  */
 #include "tests/mount/difftest/difftest.h"
 

@@ -61,8 +61,11 @@ void dt_op_truncate(struct world *w)
 
 void dt_op_fallocate(struct world *w)
 {
-    static const int kinds[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+    static const int kinds[] = {0,
+                                FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_ZERO_RANGE,
                                 FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
     int slot = dt_handle_pick(w);
     struct stat st;
@@ -137,8 +140,8 @@ void dt_op_seek(struct world *w)
         expect_zeros(w, slot, at, (uint64_t)data);
         off_t hole = lseek(fd, data, SEEK_HOLE);
         if (hole <= data || (uint64_t)hole > size) {
-            dt_differ(w, "SEEK_HOLE from %lld gives %lld, size %llu", (long long)data, (long long)hole,
-                      (unsigned long long)size);
+            dt_differ(w, "SEEK_HOLE from %lld gives %lld, size %llu", (long long)data,
+                      (long long)hole, (unsigned long long)size);
         }
         at = (uint64_t)hole;
     }
@@ -178,8 +181,8 @@ void dt_op_copy_range(struct world *w)
     uint64_t from = dt_below(w, (uint64_t)st.st_size + 1) & mask;
     uint64_t to = dt_below(w, dt_chance(w, 80) ? 300000 : SIZE_MAX_NORMAL) & mask;
     size_t len = (size_t)(dt_chance(w, 30) ? SIZE_MAX_NORMAL : dt_length(w, 1u << 20));
-    dt_describe(w, "copy_file_range h%d at %llu -> h%d at %llu len %zu", in, (unsigned long long)from, out,
-                (unsigned long long)to, len);
+    dt_describe(w, "copy_file_range h%d at %llu -> h%d at %llu len %zu", in,
+                (unsigned long long)from, out, (unsigned long long)to, len);
     dt_watch_handle(w, out);
     long ret[DT_SIDES];
     int err[DT_SIDES];
