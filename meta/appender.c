@@ -113,6 +113,7 @@ static int window_prepare(const struct fold_appender *a, struct window *w)
 {
     size_t used = 0;
     uint8_t *scratch = NULL;
+    struct fold_codec_run run = {0};
     if (a->parts.codec != FOLD_CODEC_NONE) {
         scratch = fold_codec_scratch(FOLD_SCRATCH_PUT, WINDOW_BYTES);
         if (scratch == NULL)
@@ -125,8 +126,8 @@ static int window_prepare(const struct fold_appender *a, struct window *w)
         if (put->len == 0 || put->len > FOLD_CHUNK_MAX_BYTES)
             return -EINVAL;
         if (scratch != NULL)
-            stored = fold_codec_compress(a->parts.codec, a->parts.level, put->data, put->len,
-                                         scratch + used);
+            stored = fold_codec_compress_next(&run, a->parts.codec, a->parts.level, put->data,
+                                              put->len, scratch + used);
         p->payload = stored > 0 ? scratch + used : put->data;
         used += stored;
         p->rec = (struct fold_rec){

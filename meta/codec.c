@@ -15,6 +15,8 @@
 
 /* Probing costs more than it saves on pieces this small. */
 #define PROBE_FROM 1024u
+/* After so many refusals in a row only every so many-th chunk is tried. */
+#define PATIENCE 4u
 
 struct state {
     void *lz4;
@@ -117,6 +119,18 @@ size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, si
         return 0;
     return codec == FOLD_CODEC_LZ4 ? compress_lz4(st, level, src, len, dst, cap)
                                    : compress_zstd(st, level, src, len, dst, cap);
+}
+
+size_t fold_codec_compress_next(struct fold_codec_run *run, enum fold_codec codec, int level,
+                                const void *src, size_t len, void *dst)
+{
+    unsigned refused = run->refused++;
+    if (refused >= PATIENCE && refused % PATIENCE != 0)
+        return 0;
+    size_t n = fold_codec_compress(codec, level, src, len, dst);
+    if (n > 0)
+        run->refused = 0;
+    return n;
 }
 
 int fold_codec_decompress(enum fold_codec codec, const void *src, size_t len, void *dst,

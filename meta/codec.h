@@ -16,6 +16,18 @@
 size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, size_t len,
                            void *dst);
 
+/* Chunks that follow each other in one write; starts as {0}. */
+struct fold_codec_run {
+    unsigned refused; /* chunks since the last that was worth compressing */
+};
+
+/*
+ * fold_codec_compress for the next chunk of a run. What does not compress comes in long stretches,
+ * and probing costs memory traffic: after a few refusals only every fourth chunk is tried.
+ */
+size_t fold_codec_compress_next(struct fold_codec_run *run, enum fold_codec codec, int level,
+                                const void *src, size_t len, void *dst);
+
 /* Decompresses to exactly raw_len bytes. -FOLD_E_BAD_RECORD if the input is no such stream;
  * -ENOMEM. */
 int fold_codec_decompress(enum fold_codec codec, const void *src, size_t len, void *dst,

@@ -44,6 +44,28 @@ static void refuses_what_does_not_pay(void **state FOLD_UNUSED)
     assert_int_equal(fold_codec_compress(FOLD_CODEC_NONE, 0, raw, LEN, packed), 0);
 }
 
+/* A run that turns compressible is found out within a few chunks, and then none is passed over. */
+static void run_is_found_out(void **state FOLD_UNUSED)
+{
+    static uint8_t noise[LEN];
+    static uint8_t text[LEN];
+    static uint8_t packed[LEN];
+    struct fold_codec_run run = {0};
+    rig_fill(1, noise, LEN);
+    rig_fill(2, text, LEN);
+    for (unsigned before = 0; before < 40; before++) {
+        for (unsigned i = 0; i < before; i++)
+            assert_int_equal(fold_codec_compress_next(&run, FOLD_CODEC_LZ4, 0, noise, LEN, packed),
+                             0);
+        unsigned missed = 0;
+        while (fold_codec_compress_next(&run, FOLD_CODEC_LZ4, 0, text, LEN, packed) == 0)
+            missed++;
+        assert_in_range(missed, 0, before <= 4 ? 0 : 3);
+        for (unsigned i = 0; i < 8; i++)
+            assert_true(fold_codec_compress_next(&run, FOLD_CODEC_LZ4, 0, text, LEN, packed) > 0);
+    }
+}
+
 static void garbage_is_an_error(void **state FOLD_UNUSED)
 {
     static uint8_t noise[LEN];
@@ -77,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(refuses_what_does_not_pay),
+        cmocka_unit_test(run_is_found_out),
         cmocka_unit_test(garbage_is_an_error),
         cmocka_unit_test(scratch_slots_are_apart),
     };
