@@ -148,6 +148,7 @@ int fold_change_unname(struct fold_change *c, struct fold_inode *inode)
     attr->nlink = S_ISDIR(attr->mode) || attr->nlink == 0 ? 0 : attr->nlink - 1;
     if (attr->nlink > 0)
         return 0;
+    inode->unnamed = false;
     count(c, attr->mode, -1);
     if (inode->opens == 0)
         return drop(c, item);

@@ -64,7 +64,7 @@ int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name,
 /* What is asked for. */
 struct wish {
     fuse_req_t req;
-    const char *name;
+    const char *name; /* NULL: none */
     size_t len;
     mode_t mode;
     dev_t rdev;
@@ -78,7 +78,7 @@ static void compose(const struct wish *w, const struct fold_attr *dir, fold_ino 
     const struct fuse_ctx *ctx = fuse_req_ctx(w->req);
     struct timespec now = fold_change_now();
     *attr = (struct fold_attr){
-        .ino = ino, .mode = w->mode, .uid = ctx->uid, .gid = ctx->gid, .nlink = 1};
+        .ino = ino, .mode = w->mode, .uid = ctx->uid, .gid = ctx->gid, .nlink = w->name != NULL};
     if ((dir->mode & S_ISGID) != 0) {
         attr->gid = dir->gid;
         if (S_ISDIR(w->mode))
@@ -133,15 +133,20 @@ static int enter(struct fold_session *s, const struct wish *w, struct fold_inode
     if (subdir && above->nlink >= FOLD_NLINK_MAX)
         return fold_change_abort(&c, -EMLINK);
     int rc = permit(&c, w, above, attr);
-    if (rc == 0)
+    if (rc == 0 && w->name != NULL)
         rc =
             fold_dentry_add(c.txn, dir->ino, w->name, w->len, inode->ino, (uint8_t)IFTODT(w->mode));
     if (rc < 0)
         return fold_change_abort(&c, rc);
     if (w->target != NULL)
         fold_symlink_store(c.txn, inode->ino, w->target);
-    fold_change_dir(&c, dir, 1, subdir);
-    fold_change_born(&c, inode);
+    if (w->name != NULL) {
+        fold_change_dir(&c, dir, 1, subdir);
+        fold_change_born(&c, inode);
+    } else {
+        inode->unnamed = true;
+        fold_orphan_add(c.txn, inode->ino);
+    }
     return fold_change_commit(&c);
 }
 
@@ -174,7 +179,7 @@ int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
                 const char *target, struct fold_inode **out)
 {
     struct fold_session *s = fold_req_session(req);
-    struct wish w = {req, name, strlen(name), mode, rdev, target};
+    struct wish w = {req, name, name != NULL ? strlen(name) : 0, mode, rdev, target};
     if (s->opt.read_only)
         return -EROFS;
     if (w.len > FOLD_NAME_MAX || (target != NULL && strlen(target) > FOLD_SYMLINK_MAX))

@@ -10,8 +10,10 @@
 
 /*
  * Creates `name` in `parent`: mode with type bits, rdev for devices, target for symlinks (else
- * NULL). The caller's ids and umask come from the request. On success *out is referenced. -EEXIST,
- * -ENOENT (parent removed), -ENAMETOOLONG, ...
+ * NULL). Without a name (NULL) it makes an inode that is in no directory and may be linked into
+ * one: an orphan, which the caller opens or gives up with fold_inode_abandon. The caller's ids and
+ * umask come from the request. On success *out is referenced. -EEXIST, -ENOENT (parent removed),
+ * -ENAMETOOLONG, ...
  */
 int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
                 const char *target, struct fold_inode **out) FOLD_MUST;
@@ -26,5 +28,8 @@ int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name,
  */
 int fold_inode_open(struct fold_inode *inode) FOLD_MUST;
 void fold_inode_close(struct fold_session *s, struct fold_inode *inode);
+
+/* Removes the inode from the catalog if it has neither a name nor an open handle. */
+void fold_inode_abandon(struct fold_session *s, struct fold_inode *inode);
 
 #endif

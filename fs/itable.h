@@ -30,6 +30,7 @@ struct fold_inode {
         disk_size; /* size the catalog may state: no unwritten byte lies below it (regular files) */
     bool attr_dirty;      /* attr differs from the catalog in times or size */
     bool ghost;           /* removed from the catalog; lives until the kernel forgets it */
+    bool unnamed;         /* made without a name, had none yet: may be given one */
     bool no_capabilities; /* looked for file capabilities: there are none */
     uint32_t opens;       /* open handles */
 

@@ -2,8 +2,9 @@
 /*
  * Each thread owns one buffer at a time. The payload of a write begins 80 bytes into the request
  * (two 40-byte headers), so buffers begin 80 bytes before a page. What libfuse does not pass on is
- * read from the raw request here: the set-id wishes of the kernel; and what it cannot ask for is
- * added to the INIT reply in the write hook.
+ * read from the raw request here: the set-id wishes of the kernel; a request for a file without a
+ * name is handed to it as a create; and what it cannot ask for is added to the INIT reply in the
+ * write hook.
  */
 #include "fs/loop.h"
 
@@ -28,6 +29,7 @@
 #define INIT_EXT         (1ull << 30)
 #define INIT_DIRECT_MMAP (1ull << 36)
 #define FATTR_KILL_BIT   (1u << 11)
+#define OPCODE_TMPFILE   51u /* shaped like FUSE_CREATE */
 
 struct fold_loop {
     struct fold_session *session;
@@ -146,7 +148,7 @@ void fold_loop_destroy(struct fold_loop *l)
 
 /* Reads what libfuse does not hand to handlers. The request is at least a header long and comes
  * from the kernel. */
-static void look_at(struct fold_loop *l, const uint8_t *mem, size_t len)
+static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
 {
     struct fuse_in_header h;
     memcpy(&h, mem, sizeof h);
@@ -154,6 +156,11 @@ static void look_at(struct fold_loop *l, const uint8_t *mem, size_t len)
     size_t left = len - sizeof h;
     uint32_t word = 0;
     fold_raw_request.kill_priv = false;
+    fold_raw_request.unnamed = h.opcode == OPCODE_TMPFILE;
+    if (fold_raw_request.unnamed) {
+        h.opcode = FUSE_CREATE;
+        memcpy(mem, &h, sizeof h);
+    }
     switch (h.opcode) {
     case FUSE_WRITE:
         if (left >= sizeof(struct fuse_write_in))

@@ -22,6 +22,7 @@ void fold_ops_range(struct fuse_lowlevel_ops *ops); /* fallocate lseek copy_file
  * dispatches. */
 struct fold_raw_request {
     bool kill_priv; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID or FUSE_OPEN_KILL_SUIDGID */
+    bool unnamed;   /* a create that is FUSE_TMPFILE: its name means nothing */
 };
 extern __thread struct fold_raw_request fold_raw_request;
 

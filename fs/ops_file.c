@@ -100,6 +100,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode;
+    if (fold_raw_request.unnamed)
+        name = NULL;
     int rc = fold_create(req, parent, name, S_IFREG | (mode & 07777), 0, NULL, &inode);
     bool fresh = rc == 0;
     if (rc == -EEXIST && (fi->flags & O_EXCL) == 0)
@@ -119,6 +121,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0,
                          fold_raw_request.kill_priv);
     if (rc != 0) {
+        if (name == NULL)
+            fold_inode_abandon(s, inode);
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
         return;

@@ -86,9 +86,10 @@ static int link_locked(struct fold_session *s, struct fold_inode *inode, struct 
     int rc;
     fold_change_begin(&c, s, (struct fold_inode *[]){inode, dir}, 2);
     struct fold_attr *attr = fold_change_attr(&c, inode);
+    bool first = attr->nlink == 0;
     if (S_ISDIR(attr->mode))
         rc = -EPERM;
-    else if (attr->nlink == 0 || fold_change_attr(&c, dir)->nlink == 0)
+    else if ((first && (inode->ghost || !inode->unnamed)) || fold_change_attr(&c, dir)->nlink == 0)
         rc = -ENOENT;
     else if (attr->nlink >= FOLD_NLINK_MAX)
         rc = -EMLINK;
@@ -96,6 +97,10 @@ static int link_locked(struct fold_session *s, struct fold_inode *inode, struct 
         rc = fold_dentry_add(c.txn, dir->ino, name, len, inode->ino, (uint8_t)IFTODT(attr->mode));
     if (rc < 0)
         return fold_change_abort(&c, rc);
+    if (first) {
+        fold_orphan_remove(c.txn, inode->ino);
+        fold_change_born(&c, inode);
+    }
     attr->nlink++;
     attr->ctime = c.now;
     fold_change_dir(&c, dir, 1, 0);

@@ -47,8 +47,12 @@ void fold_inode_close(struct fold_session *s, struct fold_inode *inode)
     fold_lock_take(&inode->lock);
     bool last = --inode->opens == 0 && inode->attr.nlink == 0 && !inode->ghost;
     fold_lock_drop(&inode->lock);
-    if (!last)
-        return;
+    if (last)
+        fold_inode_abandon(s, inode);
+}
+
+void fold_inode_abandon(struct fold_session *s, struct fold_inode *inode)
+{
     int rc = remove_orphan(s, inode);
     if (rc < 0)
         fold_warn("inode %" PRIu64
