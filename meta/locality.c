@@ -37,10 +37,11 @@ struct list {
 
 struct fold_locality {
     struct fold_rwlock lock;
-    uint64_t budget;   /* for lists; fixed */
-    uint64_t bytes;    /* in lists; guarded by lock */
-    uint64_t lines;    /* fixed */
-    uint64_t *cells;   /* guarded by lock; CELLS per line */
+    uint64_t budget; /* for lists; fixed */
+    uint64_t bytes;  /* in lists; guarded by lock */
+    uint64_t lines;  /* fixed */
+    uint64_t *cells; /* guarded by lock; CELLS per line; inside `table` */
+    void *table;
     uint32_t slots;    /* fixed */
     struct list *list; /* guarded by lock, `used` atomic */
     _Atomic uint64_t clock;
@@ -79,14 +80,16 @@ int fold_locality_create(uint64_t budget_bytes, struct fold_locality **out)
     l->budget = budget_bytes > table ? budget_bytes - table : 0;
     l->lines = lines;
     l->slots = (uint32_t)FOLD_MIN(FOLD_MAX(budget_bytes >> 12, (uint64_t)16), (uint64_t)MAX_SLOTS);
-    l->cells = aligned_alloc(FOLD_CACHELINE, table);
+    /* Not aligned_alloc and memset: pages of the table cost memory and time only when used. */
+    l->table = calloc(1, table + FOLD_CACHELINE);
     l->list = calloc(l->slots, sizeof *l->list);
     fold_rwlock_init(&l->lock, FOLD_RANK_CACHE, "locality");
-    if (l->cells == NULL || l->list == NULL) {
+    if (l->table == NULL || l->list == NULL) {
         fold_locality_destroy(l);
         return -ENOMEM;
     }
-    memset(l->cells, 0, table);
+    uintptr_t lead = -(uintptr_t)l->table % FOLD_CACHELINE;
+    l->cells = (uint64_t *)(void *)((uint8_t *)l->table + lead);
     *out = l;
     return 0;
 }
@@ -98,7 +101,7 @@ void fold_locality_destroy(struct fold_locality *l)
     for (uint32_t i = 0; l->list != NULL && i < l->slots; i++)
         free(l->list[i].items);
     free(l->list);
-    free(l->cells);
+    free(l->table);
     fold_rwlock_fini(&l->lock);
     free(l);
 }
