@@ -78,7 +78,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode;
-    int rc = fold_itable_get(s->inodes, ino, &inode);
+    bool writes = (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0;
+    /* The kernel may have been told to remount read-write; the store still is as it was opened. */
+    int rc = writes && s->opt.read_only ? -EROFS : fold_itable_get(s->inodes, ino, &inode);
     if (rc == 0) {
         bool kill_priv = fold_raw_request.kill_priv, truncate = (fi->flags & O_TRUNC) != 0;
         if (truncate)
@@ -207,7 +209,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
     fold_inode_touch_atime(s, inode);
     uint64_t from = 0, len = 0;
-    bool prefetch = rc == 0 && r.last.kind == FOLD_EXTENT_DATA &&
+    bool prefetch = rc == 0 && r.more && r.last.kind == FOLD_EXTENT_DATA &&
                     prefetch_range(h, (uint64_t)off, (uint64_t)off + size, &from, &len);
     if (prefetch)
         fold_itable_ref(s->inodes, inode); /* the handle may be gone after the reply */
@@ -222,10 +224,19 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         prefetch_later(s, inode, from, len);
 }
 
+/* The result of storing, or an error met earlier in the background that this handle has not been
+ * told. */
+static int settle(struct fold_handle *h, int rc)
+{
+    int earlier = fold_data_error(h->inode->data, &h->error_seen);
+    return rc != 0 ? rc : earlier;
+}
+
 static void sync_write_task(void *arg)
 {
     struct task *t = arg;
-    int rc = fold_flush_fsync(t->session, t->handle->inode);
+    /* Somebody else may have tried to store these very bytes, in vain. */
+    int rc = settle(t->handle, fold_flush_fsync(t->session, t->handle->inode));
     if (rc != 0)
         fold_reply(t->req, rc);
     else
@@ -263,14 +274,6 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
         defer(sync_write_task, req, h, b->size);
     else
         fold_budget_reply_write(s->budget, req, b->size);
-}
-
-/* The result of storing, or an error met earlier in the background that this handle has not been
- * told. */
-static int settle(struct fold_handle *h, int rc)
-{
-    int earlier = fold_data_error(h->inode->data, &h->error_seen);
-    return rc != 0 ? rc : earlier;
 }
 
 static void flush_task(void *arg)
@@ -327,9 +330,11 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 static void release_task(void *arg)
 {
     struct task *t = arg;
-    /* Errors have no one left to go to but the log, where the flush has put them. */
-    if (fold_data_dirty(t->handle->inode) && fold_flush_inode(t->session, t->handle->inode) != 0)
-        fold_data_fail(t->handle->inode->data, -EIO);
+    /* An error goes to the log and to the other handles: the flush tells them. */
+    if (fold_data_dirty(t->handle->inode)) {
+        int rc = fold_flush_inode(t->session, t->handle->inode);
+        (void)rc;
+    }
     fold_handle_close(t->session, t->handle);
     fold_reply(t->req, 0);
     free(t);

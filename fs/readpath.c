@@ -304,6 +304,7 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
     fold_lock_drop(&inode->lock);
     if (off < size)
         rc = collect_mapped(s, inode, off, off + FOLD_MIN((uint64_t)len, size - off), r);
+    r->more = off < size && size - off > len;
     fold_rwlock_drop(&d->map);
     /* Chunks may have to come from the disk: not under the lock. */
     fold_reader_for(inode->ino);
@@ -366,7 +367,10 @@ void fold_read_prefetch(struct fold_session *s, struct fold_inode *inode, uint64
     struct stretch list[STRETCHES];
     size_t n = 0;
     fold_rwlock_read(&d->map);
-    uint64_t end = FOLD_MIN(off + len, d->hidden_from);
+    fold_lock_take(&inode->lock);
+    uint64_t end = FOLD_MIN(off + len, inode->attr.size);
+    fold_lock_drop(&inode->lock);
+    end = FOLD_MIN(end, d->hidden_from);
     while (off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
         struct fold_cached_page *page;

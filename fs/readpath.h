@@ -25,6 +25,7 @@ struct fold_read {
     bool inside; /* of the session's gate, until fini */
     unsigned gate_token;
     struct fold_extent last; /* the last chunk extent met, for prefetching; kind 0 if none */
+    bool more;               /* the file goes on behind what was asked for */
 };
 
 /*
