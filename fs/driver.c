@@ -17,11 +17,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 
 struct driver {
     struct fold_session *session;
@@ -116,6 +118,32 @@ static void set_readahead(const struct driver *d)
     fclose(f);
 }
 
+/* Users other than root have no right to unmount; the set-uid helper of libfuse has. */
+static int detach_as_user(const char *mountpoint)
+{
+    const char *const argv[] = {"fusermount3", "-u", "-z", "--", mountpoint, NULL};
+    sigset_t none;
+    posix_spawnattr_t attr;
+    pid_t pid;
+    int status = 0;
+    sigemptyset(&none);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    int rc = -posix_spawnp(&pid, argv[0], NULL, &attr, (char *const *)(uintptr_t)argv, environ);
+    posix_spawnattr_destroy(&attr);
+    if (rc == 0 && waitpid(pid, &status, 0) != pid)
+        rc = -errno;
+    return rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0) ? -EPERM : rc;
+}
+
+static int detach(const char *mountpoint)
+{
+    if (umount2(mountpoint, MNT_DETACH) == 0)
+        return 0;
+    return errno == EPERM ? detach_as_user(mountpoint) : -errno;
+}
+
 static void *signal_main(void *arg)
 {
     struct driver *d = arg;
@@ -143,8 +171,9 @@ static void *signal_main(void *arg)
         if (errno == EBUSY)
             fold_info("%s is in use; it is detached now and closed when its last user is gone",
                       d->mountpoint);
-        if (umount2(d->mountpoint, MNT_DETACH) != 0)
-            fold_error("unmounting %s: %s", d->mountpoint, strerror(errno));
+        int rc = detach(d->mountpoint);
+        if (rc != 0)
+            fold_error("unmounting %s: %s", d->mountpoint, strerror(-rc));
     }
 }
 

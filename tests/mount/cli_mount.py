@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The verbs on a real, daemonised mount: what users and mount(8) do, and everything that can go wrong."""
 
+import errno
 import glob
 import json
 import os
@@ -105,6 +106,14 @@ class CliCase(unittest.TestCase):
         """Mounts the store in the background."""
         self.good("mount", *args, self.store, self.mnt)
 
+    def wait_mounted(self, daemon, point):
+        """Returns when `daemon`, a child of ours, has mounted."""
+        end = time.monotonic() + 30
+        while mounted(point) is None:
+            self.assertIsNone(daemon.poll())
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+
     def path(self, name):
         """A path inside the mount."""
         return os.path.join(self.mnt, name)
@@ -145,11 +154,7 @@ class Mounting(CliCase):
         for ending in ("umount", signal.SIGTERM, signal.SIGINT):
             daemon = subprocess.Popen([FOLDFS, "mount", "-f", self.store, self.mnt], stderr=subprocess.PIPE)
             self.addCleanup(daemon.stderr.close)
-            end = time.monotonic() + 30
-            while mounted(self.mnt) is None:
-                self.assertIsNone(daemon.poll())
-                self.assertLess(time.monotonic(), end)
-                time.sleep(0.01)
+            self.wait_mounted(daemon, self.mnt)
             self.put("x")
             if ending == "umount":
                 self.good("umount", self.mnt)
@@ -157,6 +162,32 @@ class Mounting(CliCase):
                 daemon.send_signal(ending)
             self.assertEqual(daemon.wait(timeout=60), 0)
             self.assertIsNone(mounted(self.mnt))
+
+    def test_closed_standard_descriptors(self):
+        """Without standard streams nothing of the store gets their numbers, and the caller is told."""
+        done = subprocess.run(["/bin/sh", "-c", f'exec {FOLDFS} mount "$0" "$1" <&- >&- 2>&-', self.store, self.mnt],
+                              timeout=60, check=False)
+        self.assertEqual(done.returncode, OK)
+        pid = daemon_of(self.store)
+        for fd in range(3):
+            self.assertEqual(os.readlink(f"/proc/{pid}/fd/{fd}"), "/dev/null")
+        self.good("umount", self.mnt)
+
+    def test_remounted_read_write(self):
+        """What the kernel is told later does not make a read-only daemon write."""
+        self.good("mount", self.store, self.mnt)
+        self.put("x")
+        path = self.path("x")
+        self.good("umount", self.mnt)
+        self.good("mount", "-o", "ro", self.store, self.mnt)
+        subprocess.run(["mount", "-i", "-o", "remount,rw", self.mnt], check=True)
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC):
+            with self.assertRaises(OSError) as caught:
+                os.close(os.open(path, flags))
+            self.assertEqual(caught.exception.errno, errno.EROFS)
+        for change in (lambda: os.truncate(path, 0), lambda: os.link(path, path + "2"), lambda: os.unlink(path)):
+            self.assertRaises(OSError, change)
+        self.good("umount", self.mnt)
 
     def test_relative_and_linked_operands(self):
         """Names are resolved before the daemon changes its directory."""
@@ -604,6 +635,12 @@ class Unprivileged(CliCase):
         self.assertEqual(stats["files"], 1)
         self.good("umount", mnt, prefix=user)
         self.assertIsNone(mounted(mnt))
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            daemon = subprocess.Popen([*user, FOLDFS, "mount", "-f", store, mnt], stderr=subprocess.DEVNULL)
+            self.wait_mounted(daemon, mnt)
+            daemon.send_signal(ending)
+            self.assertEqual(daemon.wait(timeout=60), 0)
+            self.assertIsNone(mounted(mnt))
 
 
 if __name__ == "__main__":
