@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caller's groups. libfuse reads them from /proc; how many there are is known only after
- * asking.
+ * The caller's groups and capabilities come from /proc. How many groups there are is known only
+ * after asking libfuse for them.
  */
 #include "fs/caller.h"
 
+#include "fs/capability.h"
 #include "fs/change.h"
 #include "fs/flush.h"
 #include "fs/session.h"
@@ -13,13 +14,17 @@
 #include "meta/xattr.h"
 
 #include <inttypes.h>
+#include <linux/capability.h>
 
 #define FIRST_GROUPS 64
 
 bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    if (ctx->uid == 0 || ctx->gid == gid)
+    if (ctx->gid == gid)
+        return true;
+    int held = fold_capability_held(ctx->pid, CAP_FSETID);
+    if (held > 0 || (held < 0 && ctx->uid == 0))
         return true;
     gid_t few[FIRST_GROUPS];
     FOLD_AUTO(free) gid_t *many = NULL;

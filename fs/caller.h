@@ -8,9 +8,9 @@
 #include "fs/reply.h"
 
 /*
- * May the caller keep the set-gid bit of a file of group `gid`: is it root, or is `gid` its
- * filesystem group or one of its supplementary groups? Reads the caller's groups from /proc; false
- * if they cannot be had.
+ * May the caller keep the set-gid bit of a file of group `gid`: is that its filesystem group or one
+ * of its supplementary groups, or has it CAP_FSETID? Reads /proc; where that is of no help only
+ * root may.
  */
 bool fold_caller_keeps_sgid(fuse_req_t req, gid_t gid);
 

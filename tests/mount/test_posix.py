@@ -10,7 +10,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.case import MountCase, need_fold
+from lib.case import MountCase, need_fold, need_tool
 from lib.volume import PLAIN
 
 USER = 1000
@@ -113,6 +113,23 @@ class Files(MountCase):
         with open(path, "r+b") as file:
             file.write(b"y")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o6777)
+
+    @need_tool("setpriv")
+    def test_marked_for_locking(self):
+        """Set-gid without group execution stays for members of the group and holders of CAP_FSETID, whoever they are."""
+        path = self.write("marked", b"x")
+        os.chown(path, USER, 4000)
+        user = ["--reuid", USER, "--regid", USER]
+        for kept, privileges in (
+                (True, []),
+                (False, ["--bounding-set", "-fsetid"]),
+                (False, [*user, "--clear-groups"]),
+                (True, [*user, "--groups", 4000]),
+                (True, [*user, "--clear-groups", "--inh-caps", "+fsetid", "--ambient-caps", "+fsetid"])):
+            for change in ("echo y >> %s", "truncate -s 100 %s", "chown %d %%s" % USER):
+                os.chmod(path, 0o2644)
+                self.run_ok("setpriv", *privileges, "sh", "-c", change % path)
+                self.assertEqual(bool(os.stat(path).st_mode & stat.S_ISGID), kept, (privileges, change))
 
     def test_set_id_dropped_on_chown(self):
         path = self.set_id_file()
