@@ -8,6 +8,7 @@
  */
 #include "fs/flush.h"
 
+#include "fs/budget.h"
 #include "fs/edit.h"
 #include "fs/flusher.h"
 #include "fs/ingest.h"
@@ -434,15 +435,15 @@ static int flush_data(struct fold_session *s, struct fold_inode *inode, bool hol
     int rc = 0;
     while (rc == 0 && !done)
         rc = flush_window(s, inode, hold_tail, &done);
-    if (rc != 0) {
-        give_up(inode, rc);
-        return rc;
+    if (rc == 0) {
+        fold_rwlock_write(&d->map);
+        if (d->flushing.bytes > 0)
+            rc = restore_rest(d);
+        fold_slices_clear(&d->flushing);
+        fold_rwlock_drop(&d->map);
     }
-    fold_rwlock_write(&d->map);
-    if (d->flushing.bytes > 0)
-        rc = restore_rest(d);
-    fold_slices_clear(&d->flushing);
-    fold_rwlock_drop(&d->map);
+    if (rc != 0)
+        give_up(inode, rc);
     return rc;
 }
 
@@ -535,7 +536,8 @@ int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode)
 
 struct flush_all {
     struct fold_session *session;
-    bool spare; /* files that are being rewritten */
+    bool spare;  /* files that are being rewritten */
+    bool spared; /* there was one */
     int rc;
 };
 
@@ -556,6 +558,7 @@ static void flush_one(void *arg, struct fold_inode *inode)
 {
     struct flush_all *all = arg;
     if (all->spare && being_rewritten(inode)) {
+        all->spared = true;
         fold_flusher_note(all->session->flusher, inode, 0);
         return;
     }
@@ -564,7 +567,7 @@ static void flush_one(void *arg, struct fold_inode *inode)
         all->rc = rc;
 }
 
-static int flush_many(struct fold_session *s, bool spare)
+static int flush_many(struct fold_session *s, bool spare, bool *spared)
 {
     struct flush_all all = {.session = s, .spare = spare};
     struct fold_inode **list;
@@ -576,17 +579,21 @@ static int flush_many(struct fold_session *s, bool spare)
     free(list);
     fold_itable_each_dirty(s->inodes, flush_one, &all);
     int rc = fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
+    *spared = all.spared;
     return rc != 0 ? rc : all.rc;
 }
 
-int fold_flush_due(struct fold_session *s)
+int fold_flush_due(struct fold_session *s, bool *spared)
 {
-    return flush_many(s, true);
+    /* Not twice in a row, or a file rewritten all the time would never be stored; and not when
+     * writers wait for the memory. */
+    return flush_many(s, !*spared && !fold_budget_pressed(s->budget), spared);
 }
 
 int fold_flush_all(struct fold_session *s)
 {
-    return flush_many(s, false);
+    bool spared;
+    return flush_many(s, false, &spared);
 }
 
 void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode)

@@ -40,9 +40,10 @@ void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_AN
 /*
  * The same as fold_flush_all for the periodic commit: files that were cut off a moment ago and are
  * still open are left for the next time, since whoever rewrites a file should not have its empty
- * middle made durable.
+ * middle made durable. *spared says whether that was so last time (then no file is left out) and
+ * afterwards whether it was this time.
  */
-int fold_flush_due(struct fold_session *s) FOLD_MUST;
+int fold_flush_due(struct fold_session *s, bool *spared) FOLD_MUST;
 
 /* Everything of the volume, durable on return (foldfs sync, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;

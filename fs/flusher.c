@@ -36,27 +36,34 @@ struct stream_task {
     struct fold_inode *inode;
 };
 
+static struct timespec from_now(uint64_t ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
 static void *timer_main(void *arg)
 {
     struct fold_flusher *f = arg;
+    bool spared = false; /* the last flush left files out */
     pthread_setname_np(pthread_self(), "fold-commit");
     fold_lock_take(&f->lock);
     while (!f->stop) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t)(f->period_ms / 1000);
-        until.tv_nsec += (long)(f->period_ms % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
+        struct timespec until = from_now(spared ? f->period_ms / 3 : f->period_ms);
         while (!f->stop && !f->hurry && fold_lock_wait(&f->lock, &f->wake, &until) == 0)
             ;
         f->hurry = false;
         if (f->stop)
             break;
         fold_lock_drop(&f->lock);
-        int rc = fold_flush_due(f->session);
+        int rc = fold_flush_due(f->session, &spared);
         if (rc != 0)
             fold_error("background commit: %s", fold_err_text(rc));
         fold_lock_take(&f->lock);
@@ -71,7 +78,7 @@ int fold_flusher_create(struct fold_session *s, unsigned commit_seconds, struct 
     if (f == NULL)
         return -ENOMEM;
     f->session = s;
-    f->period_ms = commit_seconds * 600u; /* leaves time for the flush itself */
+    f->period_ms = commit_seconds * 600u; /* leaves time for a second try and the flush itself */
     fold_lock_init(&f->lock, FOLD_RANK_QUEUE, "flusher");
     fold_cond_init(&f->wake);
     *out = f; /* the thread may look for it there */
@@ -137,22 +144,37 @@ static void stream_submit(struct fold_flusher *f, struct fold_inode *inode)
     atomic_store(&d->streaming, false); /* the timer will come by */
 }
 
+/* Takes over a reference. False if memory is short. */
+static bool enlist(struct fold_flusher *f, struct fold_inode *inode)
+{
+    fold_lock_take(&f->lock);
+    if (f->count == f->cap) {
+        size_t cap = f->cap > 0 ? f->cap * 2 : 64;
+        struct fold_inode **grown = realloc(f->list, cap * sizeof *grown);
+        if (grown == NULL) {
+            fold_lock_drop(&f->lock);
+            return false;
+        }
+        f->list = grown;
+        f->cap = cap;
+    }
+    f->list[f->count++] = inode;
+    fold_lock_drop(&f->lock);
+    return true;
+}
+
 void fold_flusher_note(struct fold_flusher *f, struct fold_inode *inode, uint64_t bytes)
 {
     struct fold_data *d = inode->data;
     if (!atomic_exchange(&d->queued, true)) {
         fold_itable_ref(f->session->inodes, inode);
-        fold_lock_take(&f->lock);
-        if (f->count == f->cap) {
-            size_t cap = f->cap > 0 ? f->cap * 2 : 64;
-            struct fold_inode **grown = realloc(f->list, cap * sizeof *grown);
-            if (grown == NULL)
-                abort(); /* as everywhere where dirty data could be forgotten */
-            f->list = grown;
-            f->cap = cap;
+        if (!enlist(f, inode)) { /* what has dirty attributes the timer finds in the inode table */
+            fold_lock_take(&inode->lock);
+            fold_flush_attr_dirty_locked(f->session, inode);
+            fold_lock_drop(&inode->lock);
+            atomic_store(&d->queued, false);
+            fold_itable_put(f->session->inodes, inode);
         }
-        f->list[f->count++] = inode;
-        fold_lock_drop(&f->lock);
     }
     bool pressed = fold_budget_pressed(f->session->budget);
     if (bytes >= STREAM_BYTES || (pressed && bytes >= STREAM_BYTES / 8)) {
