@@ -595,9 +595,3 @@ int fold_flush_all(struct fold_session *s)
     bool spared;
     return flush_many(s, false, &spared);
 }
-
-void fold_flush_attr_dirty_locked(struct fold_session *s, struct fold_inode *inode)
-{
-    (void)s;
-    inode->attr_dirty = true;
-}
