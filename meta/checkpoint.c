@@ -72,16 +72,23 @@ int fold_catalog_sync(struct fold_catalog *c, fold_lsn lsn)
     return rc;
 }
 
+/* All commits, with their data. Only then may the database write them. */
+static int make_durable_locked(struct fold_catalog *c) FOLD_REQUIRES(c->commit)
+{
+    if (atomic_load(&c->sick) != 0)
+        return -FOLD_E_SICK;
+    int rc = fold_store_sync(c->store);
+    if (rc == 0)
+        rc = fold_journal_sync(c->journal);
+    return rc < 0 ? fold_catalog_fail(c, rc, "making commits durable failed") : 0;
+}
+
 /* The part that holds commits off: *upto is the newest commit the flush will contain. */
 static int begin_flush(struct fold_catalog *c, fold_lsn *upto)
 {
     fold_lock_take(&c->commit);
     fold_lsn lsn = atomic_load(&c->lsn);
-    int rc = atomic_load(&c->sick) != 0 ? -FOLD_E_SICK : fold_store_sync(c->store);
-    if (rc == 0)
-        rc = fold_journal_sync(c->journal);
-    if (rc < 0 && rc != -FOLD_E_SICK)
-        (void)fold_catalog_fail(c, rc, "making commits durable failed");
+    int rc = make_durable_locked(c);
     if (rc == 0) {
         fold_step(FOLD_STEP_JOURNAL_SYNCED);
         fold_journal_rotate(c->journal);
@@ -230,6 +237,22 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* Merging begins with a flush: what it takes along must be durable, and no commit may slip in. */
+static int merge(struct fold_catalog *c)
+{
+    struct fold_kv_merge *m = NULL;
+    fold_lock_take(&c->commit);
+    int rc = make_durable_locked(c);
+    if (rc == 0)
+        rc = fold_counters_store(c);
+    if (rc == 0)
+        rc = fold_kv_merge_start(c->kv, &m);
+    fold_lock_drop(&c->commit);
+    if (rc == 0)
+        fold_kv_merge_wait(m);
+    return rc;
+}
+
 int fold_catalog_shrink(struct fold_catalog *c)
 {
     if (c->read_only)
@@ -249,7 +272,7 @@ int fold_catalog_shrink(struct fold_catalog *c)
     if (rc == 0)
         rc = fold_io_space(c->dirfd, &space);
     if (rc == 0 && space > 2 * fold_kv_live_bytes(c->kv) + FLUSH_SLACK_BYTES)
-        fold_kv_compact(c->kv, NULL, 0, NULL, 0);
+        rc = merge(c);
     return rc;
 }
 

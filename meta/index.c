@@ -370,5 +370,7 @@ uint64_t fold_index_bytes(struct fold_index *ix)
 
 void fold_index_compact(struct fold_index *ix)
 {
-    fold_kv_compact(ix->kv, NULL, 0, NULL, 0);
+    struct fold_kv_merge *m;
+    if (fold_kv_merge_start(ix->kv, &m) == 0)
+        fold_kv_merge_wait(m);
 }

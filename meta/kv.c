@@ -10,8 +10,11 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -36,6 +39,12 @@ struct fold_kv_iter {
     rocksdb_readoptions_t *read;
     bool started;
     uint8_t *bounds; /* the bounds' bytes: RocksDB keeps pointers */
+};
+
+struct fold_kv_merge {
+    struct fold_kv *kv;
+    pthread_t thread; /* joined by wait */
+    atomic_bool done;
 };
 
 struct fold_kv_sst {
@@ -334,10 +343,37 @@ int fold_kv_flush_wait(struct fold_kv *kv)
     return rc;
 }
 
-void fold_kv_compact(struct fold_kv *kv, const void *from, size_t from_len, const void *to,
-                     size_t to_len)
+static void *merge_main(void *arg)
 {
-    rocksdb_compact_range(kv->db, from, from_len, to, to_len);
+    struct fold_kv_merge *m = arg;
+    rocksdb_compact_range(m->kv->db, NULL, 0, NULL, 0);
+    atomic_store(&m->done, true);
+    return NULL;
+}
+
+int fold_kv_merge_start(struct fold_kv *kv, struct fold_kv_merge **out)
+{
+    struct fold_kv_merge *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return -ENOMEM;
+    m->kv = kv;
+    int rc = -pthread_create(&m->thread, NULL, merge_main, m);
+    if (rc < 0) {
+        free(m);
+        return rc;
+    }
+    /* The flush takes over what is in memory, then memory is empty. */
+    while (!atomic_load(&m->done) &&
+           fold_kv_property(kv, "rocksdb.num-entries-active-mem-table") > 0)
+        (void)usleep(100);
+    *out = m;
+    return 0;
+}
+
+void fold_kv_merge_wait(struct fold_kv_merge *m)
+{
+    (void)pthread_join(m->thread, NULL);
+    free(m);
 }
 
 int fold_kv_iter_open(struct fold_kv *kv, const void *from, size_t from_len, const void *to,

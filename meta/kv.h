@@ -88,9 +88,15 @@ int fold_kv_write(struct fold_kv *kv, struct fold_kv_batch *b) FOLD_MUST;
 int fold_kv_flush(struct fold_kv *kv, bool wait) FOLD_MUST;
 int fold_kv_flush_wait(struct fold_kv *kv) FOLD_MUST;
 
-/* Merges everything in [from, to] (NULL = open end) down to the last level. Blocks for long. */
-void fold_kv_compact(struct fold_kv *kv, const void *from, size_t from_len, const void *to,
-                     size_t to_len);
+/*
+ * Merges everything down to the last level. Begins with a flush, as fold_kv_flush: what was applied
+ * before the call is in it. start returns when what is applied from then on is no part of that
+ * flush; the rest goes on in a thread, which wait joins (a must) and which blocks for long. Errors
+ * of the merging are in the database's own log: nothing is lost by them. -ENOMEM, -EAGAIN.
+ */
+struct fold_kv_merge;
+int fold_kv_merge_start(struct fold_kv *kv, struct fold_kv_merge **out) FOLD_MUST;
+void fold_kv_merge_wait(struct fold_kv_merge *m);
 
 struct fold_kv_entry {
     const uint8_t *key;

@@ -182,7 +182,9 @@ static void table_files_hide_what_is_older(void **state)
         if (i == 0)
             reopen(&p, false);
     }
-    fold_kv_compact(p.kv, NULL, 0, NULL, 0);
+    struct fold_kv_merge *m;
+    assert_int_equal(fold_kv_merge_start(p.kv, &m), 0);
+    fold_kv_merge_wait(m);
     expect(&p, "a", "new");
     expect(&p, "b", NULL);
     teardown(&p);
