@@ -16,6 +16,7 @@ struct shard {
     size_t mask;
     size_t count;
     size_t bytes;
+    uint64_t state;         /* rises with each set and drop; never 0 */
     struct fold_cached lru; /* list head: next is the most recently used */
 };
 
@@ -45,6 +46,7 @@ int fold_cache_create(size_t limit_bytes, struct fold_cache **out)
         struct shard *sh = &c->shards[i];
         fold_lock_init(&sh->lock, FOLD_RANK_CACHE, "cache shard");
         sh->mask = 63;
+        sh->state = 1;
         sh->buckets = calloc(sh->mask + 1, sizeof *sh->buckets);
         sh->lru.lru_next = sh->lru.lru_prev = &sh->lru;
     }
@@ -145,16 +147,10 @@ static void grow(struct shard *sh)
     sh->mask = mask;
 }
 
-void fold_cache_set(struct fold_cache *c, struct fold_cached *v)
+/* Enters what is not there. What is evicted for it is linked to `gone`. */
+static struct fold_cached *insert(struct fold_cache *c, struct shard *sh, struct fold_cached *v,
+                                  struct fold_cached *gone)
 {
-    struct shard *sh = shard_of(c, mix(v->a, v->b));
-    struct fold_cached *gone = NULL;
-    fold_lock_take(&sh->lock);
-    struct fold_cached *old = take_out(sh, slot_of(sh, v->a, v->b));
-    if (old != NULL) {
-        old->hash_next = gone;
-        gone = old;
-    }
     if (sh->count > sh->mask)
         grow(sh);
     struct fold_cached **slot = slot_of(sh, v->a, v->b);
@@ -170,7 +166,11 @@ void fold_cache_set(struct fold_cache *c, struct fold_cached *v)
         last->hash_next = gone;
         gone = last;
     }
-    fold_lock_drop(&sh->lock);
+    return gone;
+}
+
+static void put_all(struct fold_cached *gone)
+{
     while (gone != NULL) {
         struct fold_cached *next = gone->hash_next;
         fold_cached_put(gone);
@@ -178,10 +178,44 @@ void fold_cache_set(struct fold_cache *c, struct fold_cached *v)
     }
 }
 
+void fold_cache_set(struct fold_cache *c, struct fold_cached *v)
+{
+    struct shard *sh = shard_of(c, mix(v->a, v->b));
+    fold_lock_take(&sh->lock);
+    sh->state++;
+    struct fold_cached *old = take_out(sh, slot_of(sh, v->a, v->b));
+    if (old != NULL)
+        old->hash_next = NULL;
+    struct fold_cached *gone = insert(c, sh, v, old);
+    fold_lock_drop(&sh->lock);
+    put_all(gone);
+}
+
+uint64_t fold_cache_state(struct fold_cache *c, uint64_t a, uint64_t b)
+{
+    struct shard *sh = shard_of(c, mix(a, b));
+    fold_lock_take(&sh->lock);
+    uint64_t state = *slot_of(sh, a, b) == NULL ? sh->state : 0;
+    fold_lock_drop(&sh->lock);
+    return state;
+}
+
+void fold_cache_add(struct fold_cache *c, struct fold_cached *v, uint64_t state)
+{
+    struct shard *sh = shard_of(c, mix(v->a, v->b));
+    struct fold_cached *gone = NULL;
+    fold_lock_take(&sh->lock);
+    if (sh->state == state && *slot_of(sh, v->a, v->b) == NULL)
+        gone = insert(c, sh, v, NULL);
+    fold_lock_drop(&sh->lock);
+    put_all(gone);
+}
+
 void fold_cache_drop(struct fold_cache *c, uint64_t a, uint64_t b)
 {
     struct shard *sh = shard_of(c, mix(a, b));
     fold_lock_take(&sh->lock);
+    sh->state++;
     struct fold_cached *v = take_out(sh, slot_of(sh, a, b));
     fold_lock_drop(&sh->lock);
     fold_cached_put(v);
@@ -193,6 +227,7 @@ void fold_cache_drop_from(struct fold_cache *c, uint64_t a, uint64_t from)
         struct shard *sh = &c->shards[i];
         struct fold_cached *gone = NULL, *next;
         fold_lock_take(&sh->lock);
+        sh->state++;
         for (struct fold_cached *v = sh->lru.lru_next; v != &sh->lru; v = next) {
             next = v->lru_next;
             if (v->a != a || v->b < from)
@@ -202,9 +237,6 @@ void fold_cache_drop_from(struct fold_cache *c, uint64_t a, uint64_t from)
             gone = v;
         }
         fold_lock_drop(&sh->lock);
-        for (; gone != NULL; gone = next) {
-            next = gone->hash_next;
-            fold_cached_put(gone);
-        }
+        put_all(gone);
     }
 }

@@ -32,6 +32,14 @@ struct fold_cached *fold_cache_get(struct fold_cache *c, uint64_t a, uint64_t b)
  * replacing an older one. */
 void fold_cache_set(struct fold_cache *c, struct fold_cached *v);
 
+/*
+ * Entering what was read without holding off its writers: `state` is asked for before reading, 0 if
+ * the key has a value; `add` enters the value unless something near it was set or dropped since, or
+ * it has a value.
+ */
+uint64_t fold_cache_state(struct fold_cache *c, uint64_t a, uint64_t b);
+void fold_cache_add(struct fold_cache *c, struct fold_cached *v, uint64_t state);
+
 /* Forgets the value of a key. */
 void fold_cache_drop(struct fold_cache *c, uint64_t a, uint64_t b);
 

@@ -8,6 +8,7 @@
 
 #include "fs/ballast.h"
 #include "fs/collector.h"
+#include "fs/pagecache.h"
 #include "fs/session.h"
 #include "meta/inode.h"
 #include "meta/recipe.h"
@@ -130,8 +131,13 @@ static int drop(struct fold_change *c, struct fold_change_item *item)
             return rc;
         attr->flags &= ~(FOLD_INODE_XATTRS | FOLD_INODE_ACCESS_ACL | FOLD_INODE_DEFAULT_ACL);
     }
-    if (S_ISREG(attr->mode) && attr->mapped > 0)
-        fold_recipe_drop(c->txn, attr->ino, 0, UINT64_MAX);
+    if (S_ISREG(attr->mode) && attr->mapped > 0) {
+        if (fold_pagecache_first_is_all(c->s->pages, attr->ino, attr->mapped))
+            fold_recipe_drop_first(c->txn, attr->ino);
+        else
+            fold_recipe_drop(c->txn, attr->ino, 0, UINT64_MAX);
+        fold_pagecache_drop(c->s->pages, attr->ino, 0);
+    }
     if (S_ISLNK(attr->mode))
         fold_symlink_remove(c->txn, attr->ino);
     fold_inode_remove(c->txn, attr->ino);

@@ -193,6 +193,10 @@ void fold_edit_extent(struct fold_edit *c, const struct fold_extent *e)
 
 static void finish(struct fold_edit *c, bool committed)
 {
+    /* Between forgetting a page and the commit it may have been loaded ahead. */
+    for (size_t i = 0; committed && i < c->drop_count; i++)
+        if (c->drops[i][0] == 0)
+            fold_pagecache_drop(c->session->pages, c->inode->ino, 0);
     for (size_t i = 0; i < c->count; i++) {
         struct fold_edit_page *p = &c->pages[i];
         if (committed)
@@ -233,8 +237,8 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
             inode->data->hidden_from = UINT64_MAX;
         }
     }
-    fold_lock_drop(&inode->lock);
     finish(c, committed);
+    fold_lock_drop(&inode->lock);
     if (committed && c->released > 0)
         fold_collector_released(c->session->collector, c->released);
     return c->rc;

@@ -16,6 +16,7 @@
 #include "fs/data.h"
 #include "fs/lookups.h"
 #include "meta/base/log.h"
+#include "meta/gather.h"
 #include "meta/inode.h"
 
 #include <errno.h>
@@ -287,6 +288,75 @@ int fold_itable_get(struct fold_itable *t, fold_ino ino, struct fold_inode **out
             return 0;
         }
     }
+}
+
+struct preload {
+    struct fold_itable *table;
+    uint64_t evictions[SHARDS]; /* before the catalog was read */
+};
+
+static void preload_one(void *arg, const struct fold_attr *attr)
+{
+    struct preload *p = arg;
+    struct shard *sh = shard_of(p->table, attr->ino);
+    struct fold_inode *fresh = object_create(attr);
+    if (fresh == NULL)
+        return;
+    fold_lock_take(&sh->lock);
+    bool wanted =
+        sh->evictions == p->evictions[sh - p->table->shards] && find_locked(sh, attr->ino) == NULL;
+    if (wanted) {
+        insert_locked(sh, fresh);
+        fresh->refs = 0;
+        list_remove(sh, fresh);
+        list_append(sh, fresh, CLEAN);
+    }
+    fold_lock_drop(&sh->lock);
+    if (!wanted)
+        object_destroy(p->table, fresh);
+}
+
+/* Evicts what is more than the shard should keep. */
+static void trim(struct fold_itable *t, struct shard *sh)
+{
+    struct fold_inode *victims = NULL;
+    fold_lock_take(&sh->lock);
+    while (sh->lists[CLEAN].count > t->cached) {
+        struct fold_inode *oldest = sh->lists[CLEAN].first;
+        remove_locked(sh, oldest);
+        oldest->hash_next = victims;
+        victims = oldest;
+    }
+    fold_lock_drop(&sh->lock);
+    while (victims != NULL) {
+        struct fold_inode *next = victims->hash_next;
+        object_destroy(t, victims);
+        victims = next;
+    }
+}
+
+void fold_itable_preload(struct fold_itable *t, const fold_ino *inos, size_t n)
+{
+    fold_ino missing[FOLD_PRELOAD_MAX];
+    size_t count = 0;
+    struct preload p = {.table = t};
+    for (size_t i = 0; i < SHARDS; i++) {
+        fold_lock_take(&t->shards[i].lock);
+        p.evictions[i] = t->shards[i].evictions;
+        fold_lock_drop(&t->shards[i].lock);
+    }
+    for (size_t i = 0; i < FOLD_MIN(n, FOLD_PRELOAD_MAX); i++) {
+        struct shard *sh = shard_of(t, inos[i]);
+        fold_lock_take(&sh->lock);
+        if (find_locked(sh, inos[i]) == NULL)
+            missing[count++] = inos[i];
+        fold_lock_drop(&sh->lock);
+    }
+    if (fold_gather_inodes(t->catalog, missing, count, preload_one, &p) < 0)
+        return;
+    /* Only now: an eviction in between would make the rest of its shard look outdated. */
+    for (size_t i = 0; count > 0 && i < SHARDS; i++)
+        trim(t, &t->shards[i]);
 }
 
 int fold_itable_add(struct fold_itable *t, const struct fold_attr *attr, struct fold_inode **out)

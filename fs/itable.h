@@ -81,6 +81,14 @@ int fold_itable_get(struct fold_itable *t, fold_ino ino, struct fold_inode **out
  * it). */
 int fold_itable_find(struct fold_itable *t, fold_ino ino, struct fold_inode **out) FOLD_MUST;
 
+/*
+ * Brings those of the inodes that are not in memory there, all in one pass, as if they had just
+ * been used. `inos` is in rising order, at most FOLD_PRELOAD_MAX. What fails is left to
+ * fold_itable_get.
+ */
+#define FOLD_PRELOAD_MAX 128u
+void fold_itable_preload(struct fold_itable *t, const fold_ino *inos, size_t n);
+
 /* Enters an inode just created (not yet in the catalog, or just committed) and references it.
  * -ENOMEM. */
 int fold_itable_add(struct fold_itable *t, const struct fold_attr *attr,

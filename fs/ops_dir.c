@@ -4,12 +4,14 @@
  * the reader seeks, and when entries came or went, since the kernel remembers for long what
  * readdirplus tells it. Offsets are the entries' cookies, with 1 and 2 for "." and "..".
  *
- * Entries of inodes that are not in memory are answered from the catalog without making them live.
+ * Entries are read some at a time; who lists a directory with attributes will mostly use the files,
+ * so their inodes and first recipe pages are loaded together.
  */
 #include "fs/ops.h"
 
 #include "fs/change.h"
 #include "fs/creation.h"
+#include "fs/pagecache.h"
 #include "fs/session.h"
 #include "fs/stamp.h"
 #include "meta/base/workers.h"
@@ -22,6 +24,17 @@
 #define REPLY_MAX       (256u << 10)
 #define TIMEOUT_SECONDS 3600.0
 
+/* Entries read ahead of the reader, and room for their names. */
+#define AHEAD       FOLD_PRELOAD_MAX
+#define AHEAD_NAMES 8192u
+
+struct ahead {
+    unsigned next, count; /* entries [next, count) were not given out yet */
+    struct fold_dentry dentries[AHEAD];
+    uint16_t names[AHEAD]; /* where each name begins in `text` */
+    char text[AHEAD_NAMES];
+};
+
 enum { AT_START = 0, AFTER_DOT = 1, AFTER_DOTS = 2 };
 
 struct dirhandle {
@@ -29,11 +42,9 @@ struct dirhandle {
     bool counted;             /* in the inode's opens: it was not removed before it was opened */
     struct fold_lock lock;    /* rank HANDLE; guards the members below */
     struct fold_dentry_iter *iter;
-    uint64_t version;  /* of the directory, when iter was opened */
-    uint64_t position; /* cookie of the last entry given out */
-    bool pending;      /* `next` was read from iter, but did not fit */
-    struct fold_dentry next;
-    const char *next_name; /* iter's, valid until it moves */
+    uint64_t version;    /* of the directory, when iter was opened */
+    uint64_t position;   /* cookie of the last entry given out */
+    struct ahead *ahead; /* read from iter; made on first use */
 };
 
 /* One reply being filled. */
@@ -50,7 +61,8 @@ static void close_iter(struct dirhandle *dh)
 {
     fold_dentry_iter_close(dh->iter);
     dh->iter = NULL;
-    dh->pending = false;
+    if (dh->ahead != NULL)
+        dh->ahead->next = dh->ahead->count = 0;
 }
 
 static void close_handle(struct fold_session *s, struct dirhandle *dh)
@@ -60,6 +72,7 @@ static void close_handle(struct fold_session *s, struct dirhandle *dh)
         fold_inode_close(s, dh->inode);
     fold_itable_put(s->inodes, dh->inode);
     fold_lock_fini(&dh->lock);
+    free(dh->ahead);
     free(dh);
 }
 
@@ -185,6 +198,54 @@ static bool add_dots_locked(struct listing *l) FOLD_REQUIRES(l->dh->lock)
     return true;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const fold_ino *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Has the inodes and the recipes of files that were read ahead loaded. */
+static void preload(struct fold_session *s, const struct ahead *a)
+{
+    fold_ino inos[AHEAD], files[AHEAD];
+    size_t n = 0, file_count = 0;
+    for (unsigned i = 0; i < a->count; i++) {
+        inos[n++] = a->dentries[i].ino;
+        if (a->dentries[i].type == DT_REG)
+            files[file_count++] = a->dentries[i].ino;
+    }
+    qsort(inos, n, sizeof inos[0], by_number);
+    qsort(files, file_count, sizeof files[0], by_number);
+    fold_itable_preload(s->inodes, inos, n);
+    fold_pagecache_preload(s->pages, files, file_count);
+}
+
+/* Reads the next entries; none at the end of the directory. Handle lock held, iterator in place. */
+static int read_ahead_locked(struct listing *l) FOLD_REQUIRES(l->dh->lock)
+{
+    struct dirhandle *dh = l->dh;
+    if (dh->ahead == NULL && (dh->ahead = malloc(sizeof *dh->ahead)) == NULL)
+        return -ENOMEM;
+    struct ahead *a = dh->ahead;
+    size_t used = 0;
+    int rc = 1;
+    a->next = a->count = 0;
+    while (rc > 0 && a->count < AHEAD && used + FOLD_NAME_MAX + 1 <= AHEAD_NAMES) {
+        const char *name;
+        size_t len;
+        rc = fold_dentry_iter_next(dh->iter, &a->dentries[a->count], &name, &len);
+        if (rc <= 0)
+            break;
+        memcpy(a->text + used, name, len + 1);
+        a->names[a->count++] = (uint16_t)used;
+        used += len + 1;
+    }
+    if (l->plus && a->count > 1)
+        preload(l->s, a);
+    /* An error behind the last entry comes again when these have been given out. */
+    return a->count > 0 ? 0 : rc;
+}
+
 /* Handle lock held, iterator in place. */
 static int fill_locked(struct listing *l) FOLD_REQUIRES(l->dh->lock)
 {
@@ -192,17 +253,17 @@ static int fill_locked(struct listing *l) FOLD_REQUIRES(l->dh->lock)
     if (!add_dots_locked(l))
         return 0;
     for (;;) {
-        if (!dh->pending) {
-            size_t len;
-            int rc = fold_dentry_iter_next(dh->iter, &dh->next, &dh->next_name, &len);
-            if (rc <= 0)
+        if (dh->ahead == NULL || dh->ahead->next == dh->ahead->count) {
+            int rc = read_ahead_locked(l);
+            if (rc < 0 || dh->ahead->count == 0)
                 return rc;
-            dh->pending = true;
         }
-        if (!add(l, dh->next_name, &dh->next))
+        struct ahead *a = dh->ahead;
+        const struct fold_dentry *d = &a->dentries[a->next];
+        if (!add(l, a->text + a->names[a->next], d))
             return 0;
-        dh->pending = false;
-        dh->position = dh->next.cookie;
+        a->next++;
+        dh->position = d->cookie;
     }
 }
 

@@ -106,6 +106,13 @@ void fold_recipe_drop(struct fold_txn *t, fold_ino ino, uint64_t first, uint64_t
     fold_kv_batch_delete_range(t->batch, from.bytes, from.len, to.bytes, to.len);
 }
 
+void fold_recipe_drop_first(struct fold_txn *t, fold_ino ino)
+{
+    struct fold_key key;
+    fold_key_pair(&key, FOLD_TABLE_RECIPE, ino, 0);
+    fold_kv_batch_delete(t->batch, key.bytes, key.len);
+}
+
 /* Decodes the entry an iterator stands on. */
 static int read_entry(const struct fold_kv_entry *e, fold_ino *ino, uint64_t *page_no,
                       struct fold_page *p)

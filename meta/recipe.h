@@ -59,6 +59,9 @@ int fold_recipe_store(struct fold_txn *t, fold_ino ino, uint64_t page_no,
  * otherwise. */
 void fold_recipe_drop(struct fold_txn *t, fold_ino ino, uint64_t first, uint64_t last);
 
+/* Removes the first page, for a caller who knows that there is no other. */
+void fold_recipe_drop_first(struct fold_txn *t, fold_ino ino);
+
 /* Calls `fn` for each stored page with first <= page_no <= last, in order, from a snapshot;
  * negative stops. */
 int fold_recipe_each(struct fold_catalog *c, fold_ino ino, uint64_t first, uint64_t last,

@@ -348,8 +348,53 @@ static void *race(void *arg)
             abort();
         fold_lock_drop(&inode->lock);
         fold_itable_put(r->t, inode);
+        if (i % 4 == 0) {
+            fold_ino first = FIRST_INO + (r->seed >> 8) % (SHARED - 8);
+            fold_ino next[8];
+            for (fold_ino k = 0; k < 8; k++)
+                next[k] = first + k;
+            fold_itable_preload(r->t, next, 8);
+        }
     }
     return NULL;
+}
+
+static void test_preload(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fold_itable *t;
+    struct fold_inode *inode = NULL;
+    rig_create(&r);
+    make(r.volume->catalog, 200);
+    assert_int_equal(fold_itable_create(r.volume->catalog, 4096, &t), 0);
+    struct fold_inode *used = get(t, FIRST_INO + 3);
+    used->attr.uid = 5; /* memory is newer than the catalog */
+    fold_ino inos[FOLD_PRELOAD_MAX];
+    for (size_t i = 0; i < 100; i++)
+        inos[i] = FIRST_INO + 2 * i; /* the last do not exist */
+    inos[1] = FIRST_INO + 3;
+    inos[99] = FIRST_INO + 5000;
+    fold_itable_preload(t, inos, 100);
+    for (size_t i = 0; i < 99; i++) {
+        assert_int_equal(fold_itable_find(t, inos[i], &inode), 0);
+        assert_int_equal(inode->ino, inos[i]);
+        assert_int_equal(inode->attr.uid, i == 1 ? 5 : 0);
+        fold_itable_put(t, inode);
+    }
+    assert_int_equal(fold_itable_find(t, inos[99], &inode), -ENOENT);
+    assert_int_equal(fold_itable_find(t, FIRST_INO + 1, &inode), -ENOENT);
+    fold_itable_put(t, used);
+    fold_itable_preload(t, inos, 0);
+    fold_itable_destroy(t);
+
+    /* What is preloaded is evicted like everything else. */
+    assert_int_equal(fold_itable_create(r.volume->catalog, 0, &t), 0);
+    fold_itable_preload(t, inos, 99);
+    for (size_t i = 0; i < 99; i++)
+        assert_int_equal(fold_itable_find(t, inos[i], &inode), -ENOENT);
+    fold_itable_destroy(t);
+    rig_destroy(&r);
 }
 
 static void test_threads_lose_nothing(void **state)
@@ -391,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_cache_is_bounded),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_add),
+        cmocka_unit_test(test_preload),
         cmocka_unit_test(test_threads_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
