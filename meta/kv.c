@@ -27,7 +27,8 @@ struct fold_kv {
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write;
     char *path;
-    int dirfd; /* our own duplicate, kept because `path` goes through it; -1 if none */
+    int dirfd;       /* our own duplicate, kept because `path` goes through it; -1 if none */
+    uint64_t errors; /* background errors before the flush at hand: the database counts for ever */
 };
 
 struct fold_kv_batch {
@@ -319,6 +320,7 @@ int fold_kv_flush(struct fold_kv *kv, bool wait)
     int rc = fault(FOLD_KV_FLUSH);
     if (rc < 0)
         return rc;
+    kv->errors = fold_kv_property(kv, "rocksdb.background-errors");
     rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(o, wait);
     char *message = NULL;
@@ -329,14 +331,15 @@ int fold_kv_flush(struct fold_kv *kv, bool wait)
 
 int fold_kv_flush_wait(struct fold_kv *kv)
 {
-    /* The C interface has no way to wait for a started flush but to look. */
-    while (fold_kv_property(kv, "rocksdb.num-immutable-mem-table") > 0) {
-        if (fold_kv_property(kv, "rocksdb.background-errors") > 0)
+    /* The C interface has no way to wait for a started flush but to look. What failed stays. */
+    uint64_t left;
+    while ((left = fold_kv_property(kv, "rocksdb.num-immutable-mem-table")) > 0) {
+        if (fold_kv_property(kv, "rocksdb.background-errors") > kv->errors)
             break;
         (void)usleep(1000);
     }
     int rc = fault(FOLD_KV_FLUSH);
-    if (rc == 0 && fold_kv_property(kv, "rocksdb.background-errors") > 0) {
+    if (rc == 0 && left > 0) {
         fold_error("database: %s: writing to disk failed", kv->path);
         rc = -FOLD_E_CATALOG_IO;
     }

@@ -83,7 +83,8 @@ int fold_kv_write(struct fold_kv *kv, struct fold_kv_batch *b) FOLD_MUST;
 
 /*
  * Starts writing everything applied so far to disk, on which it is durable once fold_kv_flush_wait
- * returned 0 (or at once with `wait`). Changes applied after return are not part of it.
+ * returned 0 (or at once with `wait`). Changes applied after return are not part of it. One caller
+ * at a time. What a failed flush did not write is part of the next one.
  */
 int fold_kv_flush(struct fold_kv *kv, bool wait) FOLD_MUST;
 int fold_kv_flush_wait(struct fold_kv *kv) FOLD_MUST;
