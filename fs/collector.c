@@ -193,6 +193,8 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
             rc = cycle(c, opt, &again);
         out->freed_bytes += again.freed_bytes;
         out->segments_removed += again.segments_removed;
+        out->segments_punched += again.segments_punched;
+        out->punched_bytes += again.punched_bytes;
         out->tables_retired += again.tables_retired;
         out->garbage_bytes = again.segments_seen > 0 ? again.garbage_bytes : out->garbage_bytes;
         if (rc == 0)
@@ -260,10 +262,11 @@ static void *collector_main(void *arg)
         if (due(c, idle)) {
             struct fold_collect_result r;
             int rc = fold_collector_run(c, &background, &r);
-            if (rc == 0 && r.segments_removed > 0)
-                fold_info("collected: %llu segments removed, %llu bytes freed",
+            if (rc == 0 && r.segments_removed + r.segments_punched > 0)
+                fold_info("collected: %llu segments removed, %llu punched, %llu bytes freed",
                           (unsigned long long)r.segments_removed,
-                          (unsigned long long)r.freed_bytes);
+                          (unsigned long long)r.segments_punched,
+                          (unsigned long long)(r.freed_bytes + r.punched_bytes));
             else if (rc != 0 && rc != -ECANCELED)
                 fold_warn("collection stopped: %s", fold_err_text(rc));
         }

@@ -7,6 +7,7 @@
 #include "meta/base/guard.h"
 #include "meta/base/io.h"
 #include "meta/checkparts.h"
+#include "meta/gaps.h"
 #include "meta/record.h"
 #include "meta/repair.h"
 #include "meta/segscan.h"
@@ -155,6 +156,35 @@ static int read_records(struct file *f, bool *clean)
     return 0;
 }
 
+static uint32_t without_gaps(struct fold_seg_entry *entries, uint32_t count,
+                             const struct fold_gaps *gaps)
+{
+    uint32_t kept = 0;
+    fold_gaps_hide(gaps, entries, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (!fold_seg_entry_gone(&entries[i]))
+            entries[kept++] = entries[i];
+    return kept;
+}
+
+/* What was punched out of the segment on purpose is no damage. */
+static int leave_out_gaps(struct file *f)
+{
+    struct fold_gaps *gaps = NULL;
+    uint32_t seg = f->seg.ident.seg;
+    int rc = fold_gaps_load(f->k->segfd, seg, &gaps);
+    if (rc == -FOLD_E_BAD_SEGMENT) {
+        bool fixed = f->k->opt->repair && fold_gaps_remove(f->k->segfd, seg) == 0;
+        fold_check_found(f->k, "segment.gaps", FOLD_SEVERITY_ERROR, fixed, f->name.text,
+                         "the list of what was punched out of it is damaged");
+        return 0;
+    }
+    if (rc == 0)
+        f->seg.count = without_gaps(f->entries, f->seg.count, gaps);
+    free(gaps);
+    return rc;
+}
+
 static int check_sealed(struct file *f)
 {
     bool clean;
@@ -164,7 +194,7 @@ static int check_sealed(struct file *f)
     if (rc == 0) {
         s->count = s->sum.count;
         if (table_fits(f))
-            return 0;
+            return leave_out_gaps(f);
     }
     if (rc < 0 && rc != -FOLD_E_BAD_SEGMENT)
         return rc;
@@ -281,7 +311,7 @@ static int note_name(void *arg, const char *name)
 int fold_check_segments(struct fold_check *k)
 {
     struct names n = {0};
-    FOLD_AUTO(close) int fd = fold_io_open(k->storefd, "segments", O_RDONLY | O_DIRECTORY, 0);
+    FOLD_AUTO(close) int fd = fold_check_open_segments(k);
     if (fd < 0)
         return fd;
     k->segfd = fd;
@@ -307,7 +337,7 @@ int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s,
     char name[FOLD_SEG_NAME_BYTES];
     struct fold_seg_ident id;
     struct fold_seg_summary sum;
-    FOLD_AUTO(close) int dir = fold_io_open(k->storefd, "segments", O_RDONLY | O_DIRECTORY, 0);
+    FOLD_AUTO(close) int dir = fold_check_open_segments(k);
     if (dir < 0)
         return dir;
     fold_seg_name(s->ident.seg, name);
@@ -316,9 +346,13 @@ int fold_check_entries(struct fold_check *k, const struct fold_check_seg *s,
         return fd;
     int kind = fold_segscan_footer(fd, s->ident.seg, &id, &sum);
     if (kind == 0) {
-        int rc = fold_segscan_table(fd, &sum, out);
+        struct fold_gaps *gaps = NULL;
+        int rc = fold_gaps_load(dir, s->ident.seg, &gaps);
+        if (rc == 0 || rc == -FOLD_E_BAD_SEGMENT)
+            rc = fold_segscan_table(fd, &sum, out);
         if (rc == 0)
-            *count = sum.count;
+            *count = without_gaps(*out, sum.count, gaps);
+        free(gaps);
         if (rc != -FOLD_E_BAD_SEGMENT)
             return rc;
     }

@@ -12,9 +12,11 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/compact.h"
+#include "meta/punch.h"
 #include "meta/recipe.h"
 #include "meta/segnext.h"
 #include "meta/storeparts.h"
+#include "meta/unindex.h"
 
 #include <errno.h>
 #include <time.h>
@@ -37,8 +39,11 @@ struct cycle {
     struct fold_livemap *live;
     struct fold_condemned *list; /* all candidates first, then only the condemned */
     size_t count;
-    uint32_t *tables; /* segments with forwarding tables before the cycle */
-    bool *named;      /* parallel: a recipe still needs the table */
+    uint32_t *spared; /* numbers of the candidates that stay */
+    size_t spared_count;
+    struct fold_punch punch; /* what goes from those */
+    uint32_t *tables;        /* segments with forwarding tables before the cycle */
+    bool *named;             /* parallel: a recipe still needs the table */
     size_t table_count;
     bool short_of_room; /* not everything worth it could be condemned */
 };
@@ -150,8 +155,8 @@ static int weigh(struct cycle *c, struct fold_condemned *s)
         }
         end = e->off;
     }
-    s->stored_bytes = atomic_load(&seg->stored_bytes);
-    s->file_bytes = atomic_load(&seg->file_bytes);
+    s->stored_bytes = fold_seg_stored(seg);
+    s->file_bytes = fold_seg_occupied(seg);
     return 0;
 }
 
@@ -195,6 +200,7 @@ static int fit(struct cycle *c)
     while (c->count > n) {
         struct fold_condemned *s = &c->list[--c->count];
         set_condemned(c, s->seg, false);
+        c->spared[c->spared_count++] = s->seg;
         c->result->garbage_bytes += s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
         free(s->entries);
         s->entries = NULL;
@@ -207,12 +213,17 @@ static int fit(struct cycle *c)
 static int condemn(struct cycle *c)
 {
     size_t kept = 0;
+    c->spared = malloc((c->count + 1) * sizeof *c->spared);
+    if (c->spared == NULL)
+        return -ENOMEM;
     for (size_t i = 0; i < c->count; i++) {
         struct fold_condemned *s = &c->list[i];
         int rc = weigh(c, s);
         bool take = rc == 0 && worth(c, s);
         if (rc < 0)
             fold_warn("segment %08x is left alone by the collector: %s", s->seg, fold_err_text(rc));
+        if (rc == 0 && !take && s->live_bytes < s->stored_bytes)
+            c->spared[c->spared_count++] = s->seg;
         if (rc == 0 && !take)
             c->result->garbage_bytes += s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
         if (take) {
@@ -228,48 +239,12 @@ static int condemn(struct cycle *c)
     }
     c->count = kept;
     int rc = fit(c);
+    if (rc == 0)
+        rc = fold_punch_plan(&c->punch, c->store, c->live, c->spared, c->spared_count);
     fold_gate_wait(c->gate);
     for (size_t i = 0; rc == 0 && i < c->count; i++)
         rc = weigh(c, &c->list[i]);
-    return rc;
-}
-
-/* Fingerprints of condemned segments leave the index, or lead to where their record was copied. */
-static int unindex(struct cycle *c)
-{
-    size_t most = 0, n = 0;
-    for (size_t i = 0; i < c->count; i++)
-        most += c->list[i].count;
-    struct fold_index_entry *entries = malloc((most + 1) * sizeof *entries);
-    uint32_t *gone = malloc((c->count + 1) * sizeof *gone);
-    int rc = entries != NULL && gone != NULL ? 0 : -ENOMEM;
-    fold_sealer_hold(c->store->sealer);
-    for (size_t i = 0; rc == 0 && i < c->count; i++) {
-        gone[i] = c->list[i].seg;
-        for (uint32_t k = 0; rc == 0 && k < c->list[i].count; k++) {
-            const struct fold_seg_entry *e = &c->list[i].entries[k];
-            struct fold_fp fp = {{e->w[0], e->w[1], 0, 0}};
-            struct fold_loc loc, old = {gone[i], e->off};
-            rc = fold_index_get(c->store->index, &fp, &loc);
-            if (rc == 0 && fold_loc_equal(loc, old)) {
-                struct fold_loc to = fold_forward_resolve(c->store->forward, old);
-                bool moved = !fold_loc_equal(to, old);
-                entries[n++] = (struct fold_index_entry){{e->w[0], e->w[1]},
-                                                         moved ? to : (struct fold_loc){0, 0}};
-                if (!moved && c->opt->dropped != NULL)
-                    c->opt->dropped(c->opt->arg, &fp);
-            }
-            rc = rc == -ENOENT ? 0 : rc;
-        }
-    }
-    struct fold_index_load load = {
-        .entries = entries, .count = n, .gone = gone, .gone_count = c->count};
-    if (rc == 0)
-        rc = fold_index_apply(c->store->index, &load);
-    fold_sealer_release(c->store->sealer);
-    free(entries);
-    free(gone);
-    return rc;
+    return rc == 0 ? fold_punch_settle(&c->punch) : rc;
 }
 
 static int remove_files(struct cycle *c)
@@ -291,6 +266,8 @@ static int remove_files(struct cycle *c)
         c->result->segments_removed++;
         c->result->segments_copied += s->live_count > 0;
         c->result->freed_bytes += s->file_bytes;
+        rc = fold_gaps_remove(c->store->dirfd, s->seg);
+        first = first < 0 ? first : rc;
     }
     return first;
 }
@@ -320,9 +297,12 @@ static void fini(struct cycle *c)
         free(c->list[i].entries);
     }
     atomic_store(&c->store->live, NULL);
-    fold_gate_wait(c->gate); /* whoever still holds the map has left */
+    fold_punch_withdraw(&c->punch);
+    fold_gate_wait(c->gate); /* whoever still holds the map or looks at what was doomed has left */
+    fold_punch_fini(&c->punch);
     fold_livemap_destroy(c->live);
     free(c->list);
+    free(c->spared);
     free(c->tables);
     free(c->named);
 }
@@ -334,32 +314,41 @@ static int remove_condemned(struct cycle *c)
         rc = fold_compact_run(c->store, c->list, &c->count, c->live, c->opt, c->result);
     if (rc == 0)
         rc = step(c, 4);
-    if (rc == 0 && c->count > 0) {
+    bool takes = c->count + c->punch.count > 0;
+    if (rc == 0 && takes) {
         tell(c, "commit", 0, 1);
         rc = fold_catalog_checkpoint(c->catalog);
     }
     if (rc == 0)
         rc = step(c, 5);
-    if (rc == 0 && c->count > 0)
-        rc = unindex(c);
+    if (rc == 0 && takes)
+        rc = fold_unindex_run(c->store, c->list, c->count, &c->punch, c->opt);
     if (rc == 0)
         rc = step(c, 6);
     /* Readers that resolved a location before the tables were there must be through. */
     fold_gate_wait(c->gate);
     if (rc == 0)
         rc = remove_files(c);
+    tell(c, "punch", 0, 1);
+    uint64_t before = c->result->punched_bytes;
+    if (rc == 0)
+        rc = fold_punch_run(&c->punch, c->gate, c->opt, c->result);
+    uint64_t punched = c->result->punched_bytes - before;
+    c->result->garbage_bytes -= FOLD_MIN(punched, c->result->garbage_bytes);
     return rc;
 }
 
 static int run_pass(struct cycle *c, uint32_t *next, uint32_t last, bool *more)
 {
-    uint64_t removed = c->result->segments_removed;
+    uint64_t gave = c->result->segments_removed + c->result->segments_punched;
     int rc = fold_forward_list(c->store->forward, &c->tables, &c->table_count);
     if (rc == 0) {
         qsort(c->tables, c->table_count, sizeof *c->tables, by_number);
         c->named = calloc(c->table_count + 1, sizeof *c->named);
         rc = c->named != NULL ? choose(c, next, last) : -ENOMEM;
     }
+    if (rc == 0)
+        rc = fold_sealer_flush(c->store->sealer); /* all candidates are in the index then */
     if (rc == 0)
         rc = step(c, 1);
     if (rc == 0)
@@ -372,7 +361,8 @@ static int run_pass(struct cycle *c, uint32_t *next, uint32_t last, bool *more)
         rc = remove_condemned(c);
     if (rc == 0)
         rc = retire_tables(c);
-    *more = *more || (c->short_of_room && c->result->segments_removed > removed);
+    gave = c->result->segments_removed + c->result->segments_punched - gave;
+    *more = *more || (c->short_of_room && gave > 0);
     fini(c);
     return rc;
 }

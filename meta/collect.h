@@ -11,7 +11,8 @@
  * leads there
  *   5. catalog checkpoint, so that no journal record and no recipe of the past names what goes;
  * index entries removed
- *   6. files removed; forwarding tables that no recipe needs any more are retired
+ *   6. files removed; long runs of dead records in segments that stay are punched (meta/punch.h);
+ * forwarding tables that no recipe needs any more are retired
  *
  * A crash between any two steps leaves a consistent volume and at most garbage.
  */
@@ -50,6 +51,8 @@ struct fold_collect_result {
     uint64_t segments_copied;  /* removed after their live records were copied */
     uint64_t copied_bytes;     /* stored bytes of those */
     uint64_t freed_bytes;      /* file bytes removed */
+    uint64_t segments_punched; /* kept, but runs of dead records in them are gone */
+    uint64_t punched_bytes;    /* what the host got back from those */
     uint64_t garbage_bytes;    /* stored bytes found dead and left in place */
     uint64_t tables_retired;
 };

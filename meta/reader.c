@@ -12,7 +12,7 @@
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
 #include "meta/codec.h"
-#include "meta/record.h"
+#include "meta/gaps.h"
 #include "meta/segscan.h"
 
 #include <errno.h>
@@ -341,7 +341,14 @@ int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry
     int rc = fold_segmap_pin(r->map, s, &map);
     if (rc < 0)
         return rc;
-    rc = fold_segscan_mapped_table(map, s, out, count);
+    struct fold_gaps *gaps = NULL;
+    if (atomic_load(&s->gap_bytes) > 0)
+        rc = fold_gaps_load(fold_segmap_dirfd(r->map), seg, &gaps);
+    if (rc == 0)
+        rc = fold_segscan_mapped_table(map, s, out, count);
+    if (rc == 0)
+        fold_gaps_hide(gaps, *out, *count);
+    free(gaps);
     fold_segmap_unpin(r->map, map);
     return rc;
 }

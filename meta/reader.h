@@ -34,7 +34,8 @@ int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *o
 int fold_reader_sizes(struct fold_reader *r, struct fold_loc loc, uint32_t *raw_len,
                       uint32_t *record_bytes) FOLD_MUST;
 
-/* The fingerprint list of a sealed segment; the caller frees it. -FOLD_E_BAD_SEGMENT, -EIO, ... */
+/* The fingerprint list of a sealed segment, with what lies in gaps marked as gone; the caller frees
+ * it. -FOLD_E_BAD_SEGMENT, -EIO, ... */
 int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry **out,
                       uint32_t *count) FOLD_MUST;
 

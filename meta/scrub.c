@@ -14,6 +14,7 @@
 #include "meta/base/log.h"
 #include "asm/kernels.h"
 #include "meta/codec.h"
+#include "meta/gaps.h"
 #include "meta/record.h"
 #include "meta/scrubparts.h"
 #include "meta/storeparts.h"
@@ -181,8 +182,14 @@ static bool still_used(const struct scrub *s, uint32_t off)
 {
     struct fold_loc loc = {s->seg->ident.seg, off};
     uint8_t state = atomic_load(&s->seg->state);
-    return state != FOLD_SEG_GONE &&
-           fold_loc_equal(fold_forward_resolve(s->store->forward, loc), loc);
+    if (state == FOLD_SEG_GONE ||
+        !fold_loc_equal(fold_forward_resolve(s->store->forward, loc), loc))
+        return false;
+    /* It may have been punched since the table was read. */
+    struct fold_gaps *gaps = NULL;
+    bool gone = fold_gaps_load(s->store->dirfd, loc.seg, &gaps) == 0 && fold_gaps_cover(gaps, off);
+    free(gaps);
+    return !gone;
 }
 
 /*
@@ -236,6 +243,11 @@ static int check_window(struct scrub *s, uint32_t *i, uint32_t *off, uint32_t en
             entry = &s->table[*i];
             *off = entry->off;
             next = *i + 1 < s->table_count ? s->table[*i + 1].off : end;
+            if (fold_seg_entry_gone(entry)) {
+                ++*i;
+                *off = next;
+                continue;
+            }
         }
         if (*off >= end || end - *off < fold_rec_header_bytes(s->seg->ident.fp_width)) {
             *off = end;

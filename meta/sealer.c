@@ -11,6 +11,7 @@
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
+#include "meta/gaps.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -142,11 +143,12 @@ static int load_build(const struct list *l, struct fold_index_load *load,
     for (size_t i = 0; i < l->count; i++) {
         const struct fold_seg_entry *e = fold_segment_entries(l->segs[i], &count);
         for (uint32_t k = 0; k < count; k++)
-            entries[at++] =
-                (struct fold_index_entry){{e[k].w[0], e[k].w[1]}, {sums[i].ident.seg, e[k].off}};
+            if (!fold_seg_entry_gone(&e[k]))
+                entries[at++] = (struct fold_index_entry){{e[k].w[0], e[k].w[1]},
+                                                          {sums[i].ident.seg, e[k].off}};
     }
     *load = (struct fold_index_load){
-        .entries = entries, .count = total, .added = sums, .added_count = l->count};
+        .entries = entries, .count = at, .added = sums, .added_count = l->count};
     return 0;
 }
 
@@ -169,7 +171,8 @@ static void forget_open(struct fold_sealer *s, const struct fold_segment *seg)
     uint32_t number = fold_segment_info(seg)->ident.seg;
     const struct fold_seg_entry *e = fold_segment_entries(seg, &count);
     for (uint32_t k = 0; k < count; k++)
-        fold_openindex_remove(s->open, e[k].w, number);
+        if (!fold_seg_entry_gone(&e[k]))
+            fold_openindex_remove(s->open, e[k].w, number);
 }
 
 /* Indexes what is sealed, if that is enough or somebody wants it now. */

@@ -127,6 +127,11 @@ void fold_segmap_destroy(struct fold_segmap *m)
     free(m);
 }
 
+int fold_segmap_dirfd(const struct fold_segmap *m)
+{
+    return m->dirfd;
+}
+
 static int map_segment(int dirfd, const struct fold_seg *seg, struct node **out)
 {
     char name[FOLD_SEG_NAME_BYTES];

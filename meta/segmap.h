@@ -24,6 +24,9 @@ int fold_segmap_create(int dirfd, unsigned max_maps, struct fold_segmap **out) F
 /* All pins must be gone. NULL is fine. */
 void fold_segmap_destroy(struct fold_segmap *m);
 
+/* The directory of the segment files; borrowed. */
+int fold_segmap_dirfd(const struct fold_segmap *m);
+
 /* Pins the mapping of a segment, mapped now if it is not. -errno of open and mmap. */
 int fold_segmap_pin(struct fold_segmap *m, const struct fold_seg *seg,
                     struct fold_map **out) FOLD_MUST;

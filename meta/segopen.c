@@ -10,6 +10,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/gaps.h"
 #include "meta/segnext.h"
 #include "meta/segscan.h"
 
@@ -20,15 +21,35 @@
 #define LOAD_EVERY 64u
 #define LOST_GAP   65536u /* numbers left out when the highest one used is not known */
 
-struct run {
-    const struct fold_segopen *o;
-    uint32_t *seg; /* numbers of the files, rising */
-    bool *known;   /* has a summary */
+/* Numbers found in names of files. */
+struct numbers {
+    uint32_t *at;
     size_t count;
     size_t cap;
-    unsigned adopted;  /* sealed segments handed to the sealer since the last load */
-    bool index_failed; /* loading the index failed: no more is kept in memory for it */
 };
+
+struct run {
+    const struct fold_segopen *o;
+    struct numbers segs; /* rising */
+    struct numbers gaps; /* segments with a list of gaps */
+    bool *known;         /* has a summary; parallel to segs */
+    unsigned adopted;    /* sealed segments handed to the sealer since the last load */
+    bool index_failed;   /* loading the index failed: no more is kept in memory for it */
+};
+
+static int push(struct numbers *n, uint32_t seg)
+{
+    if (n->count == n->cap) {
+        size_t cap = FOLD_MAX(n->cap * 2, (size_t)256);
+        uint32_t *grown = realloc(n->at, cap * sizeof *grown);
+        if (grown == NULL)
+            return -ENOMEM;
+        n->at = grown;
+        n->cap = cap;
+    }
+    n->at[n->count++] = seg;
+    return 0;
+}
 
 static int note_name(void *arg, const char *name)
 {
@@ -37,18 +58,10 @@ static int note_name(void *arg, const char *name)
     if (r->o->sealer != NULL && len > 4 && strcmp(name + len - 4, ".new") == 0)
         return fold_io_unlink(r->o->dirfd, name);
     uint32_t seg = fold_seg_name_parse(name);
-    if (seg == 0)
-        return 0;
-    if (r->count == r->cap) {
-        size_t cap = FOLD_MAX(r->cap * 2, (size_t)256);
-        uint32_t *grown = realloc(r->seg, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        r->seg = grown;
-        r->cap = cap;
-    }
-    r->seg[r->count++] = seg;
-    return 0;
+    if (seg != 0)
+        return push(&r->segs, seg);
+    seg = fold_gaps_name_parse(name);
+    return seg != 0 ? push(&r->gaps, seg) : 0;
 }
 
 static int by_number(const void *a, const void *b)
@@ -65,13 +78,13 @@ static int take_summary(void *arg, const struct fold_seg_summary *sum)
     struct run *r = arg;
     fold_segset_note(r->o->set, sum->ident.seg);
     const uint32_t *at = NULL;
-    if (r->count > 0)
-        at = bsearch(&sum->ident.seg, r->seg, r->count, sizeof *r->seg, by_number);
+    if (r->segs.count > 0)
+        at = bsearch(&sum->ident.seg, r->segs.at, r->segs.count, sizeof *r->segs.at, by_number);
     if (at == NULL || sum->ident.fp_width != r->o->fp_width) {
         fold_error("segment %08x: its file is missing; the chunks in it are lost", sum->ident.seg);
         return 0;
     }
-    r->known[at - r->seg] = true;
+    r->known[at - r->segs.at] = true;
     return fold_segset_seal(r->o->set, sum);
 }
 
@@ -81,6 +94,8 @@ static int enter_open(const struct run *r, uint32_t seg, const struct fold_seg_e
     for (uint32_t i = 0; i < n && rc == 0; i++) {
         struct fold_fp fp = {{e[i].w[0], e[i].w[1], 0, 0}};
         struct fold_loc loc = {seg, e[i].off};
+        if (fold_seg_entry_gone(&e[i]))
+            continue;
         rc = fold_openindex_insert(r->o->open, &fp, loc, false);
     }
     return rc;
@@ -123,6 +138,36 @@ static int index_sealed(struct run *r, const struct fold_seg_summary *sum, struc
     return 0;
 }
 
+/* What is gone from a segment; NULL: nothing, or nothing that is known. */
+static struct fold_gaps *open_gaps(const struct run *r, uint32_t seg)
+{
+    struct fold_gaps *gaps = NULL;
+    struct fold_seg *s = fold_segset_get(r->o->set, seg);
+    int rc = fold_gaps_load(r->o->dirfd, seg, &gaps);
+    if (rc < 0) {
+        fold_error("segment %08x: its list of gaps cannot be read: %s", seg, fold_err_text(rc));
+        return NULL;
+    }
+    if (s != NULL)
+        fold_segset_gaps(s, gaps);
+    return gaps;
+}
+
+/* Lists of segments that are gone themselves are left by a crash at most. */
+static void open_all_gaps(const struct run *r)
+{
+    for (size_t i = 0; i < r->gaps.count; i++) {
+        uint32_t seg = r->gaps.at[i];
+        const uint32_t *at = NULL;
+        if (r->segs.count > 0)
+            at = bsearch(&seg, r->segs.at, r->segs.count, sizeof seg, by_number);
+        if (at != NULL && r->known[at - r->segs.at])
+            free(open_gaps(r, seg));
+        else if (at == NULL && r->o->sealer != NULL)
+            (void)!fold_gaps_remove(r->o->dirfd, seg);
+    }
+}
+
 static int open_sealed(struct run *r, int fd, const struct fold_seg_summary *found)
 {
     struct fold_seg_summary sum = *found;
@@ -140,6 +185,12 @@ static int open_sealed(struct run *r, int fd, const struct fold_seg_summary *fou
             free(entries);
         return set;
     }
+    struct fold_gaps *gaps = open_gaps(r, sum.ident.seg);
+    fold_gaps_hide(gaps, entries, sum.count);
+    /* The process may have died before it punched what it had listed. */
+    if (gaps != NULL && r->o->sealer != NULL && fold_gaps_punch(fd, gaps) < 0)
+        fold_warn("segment %08x: its gaps still take space", sum.ident.seg);
+    free(gaps);
     return index_sealed(r, &sum, entries);
 }
 
@@ -242,7 +293,7 @@ static int open_file(struct run *r, uint32_t seg)
 static void note_last(const struct run *r)
 {
     uint32_t last = 0;
-    uint32_t highest = r->count > 0 ? r->seg[r->count - 1] : 0;
+    uint32_t highest = r->segs.count > 0 ? r->segs.at[r->segs.count - 1] : 0;
     int rc = fold_segnext_load(r->o->dirfd, &last);
     if (rc < 0) {
         last = highest < UINT32_MAX - LOST_GAP ? highest + LOST_GAP : highest;
@@ -258,13 +309,13 @@ static int run_all(struct run *r)
     int rc = fold_io_list(o->dirfd, note_name, r);
     if (rc < 0)
         return rc;
-    if (r->count > 1)
-        qsort(r->seg, r->count, sizeof *r->seg, by_number);
-    r->known = calloc(r->count + 1, sizeof *r->known);
+    if (r->segs.count > 1)
+        qsort(r->segs.at, r->segs.count, sizeof *r->segs.at, by_number);
+    r->known = calloc(r->segs.count + 1, sizeof *r->known);
     if (r->known == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < r->count; i++)
-        fold_segset_note(o->set, r->seg[i]);
+    for (size_t i = 0; i < r->segs.count; i++)
+        fold_segset_note(o->set, r->segs.at[i]);
     note_last(r);
     if (o->index != NULL)
         rc = fold_index_summaries(o->index, take_summary, r);
@@ -273,9 +324,10 @@ static int run_all(struct run *r)
                   fold_err_text(rc));
         rc = 0;
     }
-    for (size_t i = 0; i < r->count && rc == 0; i++)
+    open_all_gaps(r);
+    for (size_t i = 0; i < r->segs.count && rc == 0; i++)
         if (!r->known[i])
-            rc = open_file(r, r->seg[i]);
+            rc = open_file(r, r->segs.at[i]);
     return rc;
 }
 
@@ -283,7 +335,8 @@ int fold_segopen_run(const struct fold_segopen *o)
 {
     struct run r = {.o = o};
     int rc = run_all(&r);
-    free(r.seg);
+    free(r.segs.at);
+    free(r.gaps.at);
     free(r.known);
     return rc;
 }

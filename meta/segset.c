@@ -7,6 +7,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
+#include "meta/gaps.h"
 
 #include <assert.h>
 
@@ -126,6 +127,29 @@ int fold_segset_seal(struct fold_segset *set, const struct fold_seg_summary *sum
     return s != NULL ? 0 : -ENOMEM;
 }
 
+void fold_segset_gaps(struct fold_seg *seg, const struct fold_gaps *g)
+{
+    atomic_store(&seg->gap_bytes, fold_gaps_bytes(g));
+    atomic_store(&seg->gap_freed, fold_gaps_freed(g));
+    atomic_store(&seg->gap_records, g != NULL ? g->records : 0);
+    atomic_store(&seg->gap_raw, g != NULL ? g->raw_bytes : 0);
+}
+
+static uint64_t less(uint64_t all, uint64_t part)
+{
+    return all - FOLD_MIN(all, part);
+}
+
+uint64_t fold_seg_occupied(const struct fold_seg *seg)
+{
+    return less(atomic_load(&seg->file_bytes), atomic_load(&seg->gap_freed));
+}
+
+uint64_t fold_seg_stored(const struct fold_seg *seg)
+{
+    return less(atomic_load(&seg->stored_bytes), atomic_load(&seg->gap_bytes));
+}
+
 void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out)
 {
     *out = (struct fold_seg_summary){
@@ -170,10 +194,11 @@ void fold_segset_totals(const struct fold_segset *set, struct fold_segset_totals
             t.stamp += mix(mix(s->ident.salt + i) + count);
         t.segments++;
         t.open += state == FOLD_SEG_OPEN;
-        t.chunks += count;
-        t.raw_bytes += atomic_load(&s->raw_bytes);
-        t.stored_bytes += atomic_load(&s->stored_bytes);
+        t.chunks += less(count, atomic_load(&s->gap_records));
+        t.raw_bytes += less(atomic_load(&s->raw_bytes), atomic_load(&s->gap_raw));
+        t.stored_bytes += fold_seg_stored(s);
         t.file_bytes += atomic_load(&s->file_bytes);
+        t.occupied_bytes += fold_seg_occupied(s);
     }
     *out = t;
 }

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+struct fold_gaps;
 struct fold_segset;
 
 enum fold_seg_state {
@@ -30,6 +31,13 @@ struct fold_seg {
     _Atomic uint32_t count;
     _Atomic uint64_t raw_bytes;
     _Atomic uint64_t stored_bytes;
+    /* What of the above is gone again, in gaps (meta/gaps.h). */
+    _Atomic uint32_t gap_bytes;
+    _Atomic uint32_t gap_freed; /* blocks that the host has back */
+    _Atomic uint32_t gap_records;
+    _Atomic uint64_t gap_raw;
+    struct fold_gaps *_Atomic doomed; /* while a collection takes records away: lookups must not
+                                         find those in there */
 };
 
 /* -ENOMEM. */
@@ -46,6 +54,13 @@ struct fold_seg *fold_segset_add(struct fold_segset *set, const struct fold_seg_
 
 /* Adds a sealed segment, or makes an open one sealed. -ENOMEM. */
 int fold_segset_seal(struct fold_segset *set, const struct fold_seg_summary *sum) FOLD_MUST;
+
+/* Takes over what a list of gaps says; NULL: there is none. */
+void fold_segset_gaps(struct fold_seg *seg, const struct fold_gaps *g);
+
+/* Bytes the segment occupies on the host, and of it records that are still there. */
+uint64_t fold_seg_occupied(const struct fold_seg *seg);
+uint64_t fold_seg_stored(const struct fold_seg *seg);
 
 /* What the index keeps of a sealed segment. */
 void fold_seg_summarise(const struct fold_seg *seg, struct fold_seg_summary *out);
@@ -64,7 +79,8 @@ struct fold_segset_totals {
     uint64_t raw_bytes;
     uint64_t stored_bytes;
     uint64_t file_bytes;
-    uint64_t stamp; /* a hash of which segments there are and how many records each has */
+    uint64_t occupied_bytes; /* of those the host holds */
+    uint64_t stamp;          /* a hash of which segments there are and how many records each has */
     uint32_t segments;
     uint32_t open;
 };

@@ -9,6 +9,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/gaps.h"
 #include "meta/segopen.h"
 #include "meta/storeparts.h"
 
@@ -169,7 +170,8 @@ static bool accept(struct fold_store *s, const struct fold_fp *fp, struct fold_l
     struct fold_loc to = fold_forward_resolve(s->forward, *loc);
     const struct fold_seg *seg = fold_segset_get(s->set, to.seg);
     if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE || atomic_load(&seg->condemned) ||
-        to.off >= atomic_load_explicit(&seg->data_end, memory_order_acquire))
+        to.off >= atomic_load_explicit(&seg->data_end, memory_order_acquire) ||
+        fold_gaps_cover(atomic_load(&seg->doomed), to.off))
         return false;
     if (s->opt.fp_width == 32) {
         struct fold_fp there;
@@ -193,7 +195,11 @@ static bool load_list(struct fold_store *s, uint32_t seg)
         return false;
     if (fold_reader_table(s->reader, seg, &entries, &count) < 0)
         return false;
-    fold_locality_load(s->locality, seg, entries, count);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!fold_seg_entry_gone(&entries[i]))
+            entries[kept++] = entries[i];
+    fold_locality_load(s->locality, seg, entries, kept);
     free(entries);
     return true;
 }
@@ -374,7 +380,7 @@ void fold_store_info(struct fold_store *s, struct fold_store_info *out)
         .chunks = t.chunks,
         .raw_bytes = t.raw_bytes,
         .stored_bytes = t.stored_bytes,
-        .segment_bytes = t.file_bytes,
+        .segment_bytes = t.occupied_bytes,
         .index_bytes = s->index != NULL ? fold_index_bytes(s->index) : 0,
         .segments = t.segments,
         .open_segments = t.open,

@@ -5,14 +5,9 @@
  */
 #include "fs/cli/verbs.h"
 
-#include "fs/cli/client.h"
-#include "fs/cli/meter.h"
+#include "fs/cli/errand.h"
 #include "fs/scrubber.h"
 #include "fs/session.h"
-#include "meta/base/err.h"
-
-#include <inttypes.h>
-#include <signal.h>
 
 static const struct fold_cli_option options[] = {
     {'r', "rate", "BYTES",
@@ -22,51 +17,32 @@ static const struct fold_cli_option options[] = {
     {0, NULL, NULL, NULL},
 };
 
-static volatile sig_atomic_t interrupted;
+struct wish {
+    uint64_t rate;
+    bool restart;
+};
 
-static void on_signal(int signal)
+static void progress(void *arg, uint64_t done, uint64_t total)
 {
-    (void)signal;
-    interrupted = 1;
+    struct fold_errand *e = arg;
+    fold_errand_progress(e, e->verb->name, done, total);
 }
 
-static void live_progress(void *arg, const json_t *p)
-{
-    fold_meter_show(arg, "scrub", (uint64_t)json_integer_value(json_object_get(p, "done")),
-                    (uint64_t)json_integer_value(json_object_get(p, "total")));
-}
-
-static void local_progress(void *arg, uint64_t done, uint64_t total)
-{
-    fold_meter_show(arg, "scrub", done, total);
-}
-
-static bool local_cancelled(void *arg)
+static bool cancelled(void *arg)
 {
     (void)arg;
-    return interrupted != 0;
+    return fold_errand_interrupted();
 }
 
-static int scrub_store(const char *store, uint64_t rate, bool restart, struct fold_meter *meter,
-                       json_t **report)
+static int scrub(struct fold_errand *e, struct fold_session *s, json_t **report)
 {
-    struct fold_mount_options opt;
-    struct fold_session *s;
-    fold_mount_options_init(&opt, geteuid() == 0);
-    int rc = fold_session_open(store, &opt, &s);
-    if (rc != 0)
-        return rc;
-    struct sigaction act = {.sa_handler = on_signal};
-    (void)sigaction(SIGINT, &act, NULL);
-    (void)sigaction(SIGTERM, &act, NULL);
-    struct fold_scrubber_options how = {.rate = rate,
-                                        .restart = restart,
-                                        .arg = meter,
-                                        .progress = local_progress,
-                                        .cancelled = local_cancelled};
-    rc = fold_scrubber_run(s, &how, report);
-    int closed = fold_session_close(s);
-    return rc == 0 ? closed : rc;
+    const struct wish *w = e->arg;
+    struct fold_scrubber_options how = {.rate = w->rate,
+                                        .restart = w->restart,
+                                        .arg = e,
+                                        .progress = progress,
+                                        .cancelled = cancelled};
+    return fold_scrubber_run(s, &how, report);
 }
 
 static void print_text(const json_t *r)
@@ -99,72 +75,47 @@ static void print_text(const json_t *r)
 
 static int finish(const json_t *report, bool as_json)
 {
-    if (as_json) {
-        json_dumpf(report, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else {
+    if (as_json)
+        fold_errand_print_json(report);
+    else
         print_text(report);
-    }
     bool damaged = json_array_size(json_object_get(report, "damaged")) > 0;
     if (damaged)
         return FOLD_EXIT_STORE;
     return json_is_true(json_object_get(report, "complete")) ? FOLD_EXIT_OK : FOLD_EXIT_SYSTEM;
 }
 
-static int scrub(const struct fold_verb *verb, const char *operand, uint64_t rate, bool restart,
-                 bool as_json)
-{
-    char why[256];
-    struct fold_target target = {.fd = -1};
-    struct fold_meter meter = {0};
-    json_t *report = NULL;
-    int code = FOLD_EXIT_OK;
-    int rc = fold_target_find(operand, &target, why, sizeof why);
-    if (rc != 0)
-        return fold_cli_fail(verb, fold_cli_exit_code(rc), "%s", why);
-    if (target.fd >= 0) {
-        json_t *args = json_pack("{s:I, s:b}", "rate", (json_int_t)rate, "restart", restart);
-        rc = fold_client_call(target.fd, "scrub", args, 0, live_progress, &meter, &report, why,
-                              sizeof why);
-        fold_meter_end(&meter);
-        if (rc != 0)
-            code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operand, why);
-    } else if (target.point != NULL) {
-        code = fold_cli_fail(verb, FOLD_EXIT_SYSTEM,
-                             "the daemon of '%s' does not answer, or the mount is read-only",
-                             target.point);
-    } else {
-        rc = scrub_store(target.store, rate, restart, &meter, &report);
-        fold_meter_end(&meter);
-        if (rc != 0 && rc != -ECANCELED)
-            code =
-                fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operand, fold_err_text(rc));
-    }
-    if (report != NULL)
-        code = finish(report, as_json);
-    json_decref(report);
-    fold_target_free(&target);
-    return code;
-}
-
 static int run(const struct fold_verb *verb, int argc, char **argv)
 {
     struct fold_cli cli;
     const char *value;
-    bool restart = false, as_json = false;
-    uint64_t rate = 0;
+    struct wish w = {0};
+    bool as_json = false;
     int id;
     fold_cli_begin(&cli, verb, argc, argv);
     while ((id = fold_cli_next(&cli, &value)) != FOLD_CLI_END) {
         if (id == FOLD_CLI_EXIT)
             return cli.exit;
-        restart = restart || id == 's';
+        w.restart = w.restart || id == 's';
         as_json = as_json || id == 'j';
-        if (id == 'r' && (fold_size_parse(value, &rate) != 0 || rate == 0 || rate > INT64_MAX))
+        if (id == 'r' && !fold_errand_rate(value, &w.rate))
             return fold_cli_misuse(verb, "--rate %s: not a number of bytes", value);
     }
     char **operands = fold_cli_operands(&cli, 1, 1, NULL);
-    return operands != NULL ? scrub(verb, operands[0], rate, restart, as_json) : cli.exit;
+    if (operands == NULL)
+        return cli.exit;
+    struct fold_errand errand = {
+        .verb = verb,
+        .args = json_pack("{s:I, s:b}", "rate", (json_int_t)w.rate, "restart", w.restart),
+        .arg = &w,
+        .offline = scrub,
+    };
+    json_t *report;
+    int code = fold_errand_run(&errand, operands[0], &report);
+    if (report != NULL)
+        code = finish(report, as_json);
+    json_decref(report);
+    return code;
 }
 
 const struct fold_verb fold_verb_scrub = {

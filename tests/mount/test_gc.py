@@ -2,6 +2,7 @@
 """Space comes back: deleted data leaves the host, what is kept stays right, also beside writers and after kill -9."""
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -80,6 +81,34 @@ class Collect(MountCase):
         for name in list(sums)[:40]:  # what is kept is still found by its fingerprint
             self.write("again" + name, self.read(name))
         self.assertLess(self.vol.stats()["stored_bytes"] - stored, 2 * MIB)
+
+    def test_punched(self):
+        """A third of the data, in runs: it goes without a segment being copied, and the volume stays sound."""
+        sums = self.fill(150, 500000)
+        self.vol.remount()
+        before = host_bytes(self.vol.store)
+        shown = self.vol.stats()["segment_bytes"]
+        for name in list(sums)[::3]:
+            os.unlink(self.path(name))
+            del sums[name]
+        result = json.loads(self.gc("--json").stdout)
+        self.assertEqual(result["segments_copied"], 0)
+        self.assertGreater(result["punched_bytes"], before / 5)
+        self.assertLess(host_bytes(self.vol.store), before * 0.8)
+        self.assertEqual(shown - self.vol.stats()["segment_bytes"], result["punched_bytes"] + result["freed_bytes"])
+        self.check(sums)
+        report = json.loads(self.vol.command("scrub", "--json", self.mnt).stdout)
+        self.assertEqual(report["damaged"], [])
+        for i in range(0, 150, 3):  # what is gone is stored anew, what is there is found
+            data = content(i, 500000)
+            self.write("f%d" % i, data)
+            sums["f%d" % i] = hashlib.md5(data).hexdigest()
+        self.check(sums)
+        self.vol.umount()
+        said = self.vol.command("fsck", "--data", self.vol.store, check=False)
+        self.assertEqual(said.returncode, 0, said.stdout + said.stderr)
+        self.vol.mount()
+        self.check(sums)
 
     def test_nothing_to_do(self):
         sums = self.fill(20)
