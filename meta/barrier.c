@@ -14,19 +14,24 @@
 
 #include <errno.h>
 
+struct watched {
+    struct fold_segment *seg;
+    uint64_t entry; /* its directory entry is durable once that many are */
+};
+
 struct fold_barrier {
     int dirfd;
     struct fold_lock lock;
     pthread_cond_t cond;
-    struct fold_segment **segs; /* guarded by lock */
-    size_t count;               /* guarded by lock */
-    size_t cap;                 /* guarded by lock */
-    uint64_t started;           /* rounds; guarded by lock */
-    uint64_t finished;          /* rounds; guarded by lock */
-    uint64_t entries_made;      /* directory entries; guarded by lock */
-    uint64_t entries_synced;    /* guarded by lock */
-    bool entries_syncing;       /* guarded by lock */
-    _Atomic int error;          /* written under lock, once */
+    struct watched *segs;    /* guarded by lock */
+    size_t count;            /* guarded by lock */
+    size_t cap;              /* guarded by lock */
+    uint64_t started;        /* rounds; guarded by lock */
+    uint64_t finished;       /* rounds; guarded by lock */
+    uint64_t entries_made;   /* directory entries; guarded by lock */
+    uint64_t entries_synced; /* guarded by lock */
+    bool entries_syncing;    /* guarded by lock */
+    _Atomic int error;       /* written under lock, once */
 };
 
 int fold_barrier_create(int dirfd, struct fold_barrier **out)
@@ -47,7 +52,7 @@ void fold_barrier_destroy(struct fold_barrier *b)
     if (b == NULL)
         return;
     for (size_t i = 0; i < b->count; i++)
-        fold_segment_unref(b->segs[i]);
+        fold_segment_unref(b->segs[i].seg);
     free(b->segs);
     (void)pthread_cond_destroy(&b->cond);
     fold_lock_fini(&b->lock);
@@ -60,7 +65,7 @@ int fold_barrier_add(struct fold_barrier *b, struct fold_segment *s, bool fresh)
     fold_lock_take(&b->lock);
     if (b->count == b->cap) {
         size_t cap = FOLD_MAX(b->cap * 2, (size_t)16);
-        struct fold_segment **segs = realloc(b->segs, cap * sizeof *segs);
+        struct watched *segs = realloc(b->segs, cap * sizeof *segs);
         if (segs == NULL) {
             rc = -ENOMEM;
         } else {
@@ -70,8 +75,8 @@ int fold_barrier_add(struct fold_barrier *b, struct fold_segment *s, bool fresh)
     }
     if (rc == 0) {
         fold_segment_ref(s);
-        b->segs[b->count++] = s;
         b->entries_made += fresh;
+        b->segs[b->count++] = (struct watched){s, fresh ? b->entries_made : 1};
     }
     fold_lock_drop(&b->lock);
     return rc;
@@ -82,7 +87,7 @@ void fold_barrier_remove(struct fold_barrier *b, struct fold_segment *s)
     bool found = false;
     fold_lock_take(&b->lock);
     for (size_t i = 0; i < b->count && !found; i++) {
-        if (b->segs[i] == s) {
+        if (b->segs[i].seg == s) {
             b->segs[i] = b->segs[--b->count];
             found = true;
         }
@@ -150,7 +155,7 @@ static int pending(struct fold_barrier *b, struct fold_segment ***out, size_t *n
     struct fold_segment **list = malloc((b->count + 1) * sizeof *list);
     *n = 0;
     for (size_t i = 0; list != NULL && i < b->count; i++) {
-        struct fold_segment *s = b->segs[i];
+        struct fold_segment *s = b->segs[i].seg;
         if (fold_segment_synced(s) < atomic_load(&fold_segment_info(s)->data_end)) {
             fold_segment_ref(s);
             list[(*n)++] = s;
@@ -257,8 +262,8 @@ void fold_barrier_logged(struct fold_barrier *b, const struct fold_dep *marks, s
     fold_lock_take(&b->lock);
     for (size_t k = 0; k < count; k++)
         for (size_t i = 0; i < b->count; i++)
-            if (fold_segment_info(b->segs[i])->ident.seg == marks[k].seg)
-                fold_segment_logged(b->segs[i], marks[k].end);
+            if (fold_segment_info(b->segs[i].seg)->ident.seg == marks[k].seg)
+                fold_segment_logged(b->segs[i].seg, marks[k].end);
     fold_lock_drop(&b->lock);
 }
 
@@ -268,9 +273,11 @@ static size_t list_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_
     size_t n = 0;
     fold_lock_take(&b->lock);
     for (size_t i = 0; i < b->count; i++) {
-        const struct fold_seg *info = fold_segment_info(b->segs[i]);
+        const struct watched *w = &b->segs[i];
+        const struct fold_seg *info = fold_segment_info(w->seg);
         uint32_t end = atomic_load_explicit(&info->data_end, memory_order_acquire);
-        if (fold_segment_synced(b->segs[i]) >= end)
+        /* Bytes that are on the disk are of no use while the file's name is not. */
+        if (fold_segment_synced(w->seg) >= end && b->entries_synced >= w->entry)
             continue;
         if (n < FOLD_STORE_MAX_DEPS)
             deps[n] = (struct fold_dep){info->ident.seg, end};

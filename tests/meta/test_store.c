@@ -298,6 +298,38 @@ static void dependencies_name_what_is_not_durable(void **state FOLD_UNUSED)
     rig_fini(&r);
 }
 
+struct watch {
+    struct rig *rig;
+    size_t named; /* dependencies when the names of the segments were about to be synced */
+};
+
+static int look_at_deps(void *arg, enum fold_io_op op, int fd, const char *name FOLD_UNUSED)
+{
+    struct watch *w = arg;
+    struct fold_dep deps[FOLD_STORE_MAX_DEPS];
+    struct stat st;
+    if (op == FOLD_IO_SYNC && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        w->named = fold_store_deps(w->rig->store, deps);
+    return 0;
+}
+
+static void a_file_without_a_durable_name_is_a_dependency(void **state FOLD_UNUSED)
+{
+    struct fold_dep deps[FOLD_STORE_MAX_DEPS];
+    struct rig r;
+    rig_init(&r);
+    rig_open(&r);
+    (void)rig_put(&r, 1, LEN);
+    struct watch w = {.rig = &r};
+    fold_io_set_fault(look_at_deps, &w);
+    assert_int_equal(fold_store_sync(r.store), 0);
+    fold_io_set_fault(NULL, NULL);
+    assert_int_equal(w.named, 1);
+    assert_int_equal(fold_store_deps(r.store, deps), 0);
+    rig_close(&r, true);
+    rig_fini(&r);
+}
+
 static void a_gap_in_the_middle_is_remembered(void **state FOLD_UNUSED)
 {
     struct fold_dep deps[3][FOLD_STORE_MAX_DEPS];
@@ -522,6 +554,7 @@ int main(void)
         cmocka_unit_test(unclean_ends_lose_nothing),
         cmocka_unit_test(read_only_changes_nothing),
         cmocka_unit_test(dependencies_name_what_is_not_durable),
+        cmocka_unit_test(a_file_without_a_durable_name_is_a_dependency),
         cmocka_unit_test(a_gap_in_the_middle_is_remembered),
         cmocka_unit_test(a_lost_index_is_rebuilt),
         cmocka_unit_test(damage_is_found_and_healed),
