@@ -7,6 +7,7 @@
 #include "fs/ballast.h"
 
 #include "fs/space.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
@@ -118,16 +119,9 @@ void fold_ballast_adjust(struct fold_ballast *b)
     fold_lock_drop(&b->lock);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 void fold_ballast_yield(struct fold_ballast *b)
 {
-    uint64_t reserve, space, now = now_ms();
+    uint64_t reserve, space, now = fold_clock_ms();
     if (b == NULL || atomic_load_explicit(&b->held, memory_order_relaxed) == 0 ||
         now - atomic_load_explicit(&b->looked_ms, memory_order_relaxed) < LOOK_MS)
         return;

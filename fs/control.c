@@ -27,6 +27,7 @@
 #define REQUEST_MAX     (1u << 20)
 #define REQUEST_WAIT_S  10
 #define RESPONSE_WAIT_S 30
+#define SHORT_WAIT_MS   100
 
 static const char run_name[] = "run";
 static const char socket_name[] = "control";
@@ -55,6 +56,7 @@ struct fold_control_reply {
     struct fold_control *control;
     int fd;
     json_t *result; /* owned, may be NULL */
+    bool cut;       /* a line could not be sent, or not to its end: nothing more can be said */
 };
 
 static int set_address(int run_fd, struct sockaddr_un *address)
@@ -117,17 +119,20 @@ static bool client_gone(int fd)
 
 bool fold_control_cancelled(struct fold_control_reply *reply)
 {
-    return atomic_load(&reply->control->stopping) || client_gone(reply->fd);
+    return reply->cut || atomic_load(&reply->control->stopping) || client_gone(reply->fd);
 }
 
 int fold_control_progress(struct fold_control_reply *reply, json_t *progress)
 {
-    if (atomic_load(&reply->control->stopping)) {
+    if (reply->cut || atomic_load(&reply->control->stopping)) {
         json_decref(progress);
-        return -ECANCELED;
+        return reply->cut ? -EPIPE : -ECANCELED;
     }
     json_t *line = json_pack("{s:o}", "progress", progress);
-    int rc = line != NULL ? send_line(reply->fd, line) : -ENOMEM;
+    if (line == NULL)
+        return -ENOMEM;
+    int rc = send_line(reply->fd, line);
+    reply->cut = rc != 0 && rc != -ENOMEM;
     json_decref(line);
     return rc;
 }
@@ -216,7 +221,7 @@ static void serve(struct fold_control *c, int fd)
         return;
     if (rc == 0)
         rc = dispatch(&reply, line);
-    json_t *final = final_line(rc, reply.result);
+    json_t *final = reply.cut ? NULL : final_line(rc, reply.result);
     if (final != NULL && send_line(fd, final) != 0)
         fold_debug("a control client left before its answer");
     json_decref(final);
@@ -294,6 +299,8 @@ static void *acceptor_main(void *arg)
         int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             start_connection(c, slot, fd);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            poll(NULL, 0, SHORT_WAIT_MS); /* the client waits in the queue */
     }
     return NULL;
 }

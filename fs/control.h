@@ -42,16 +42,16 @@ int fold_control_start(int storefd, const struct fold_control_verb *verbs, size_
  * the store is unlocked. */
 void fold_control_stop(struct fold_control *c);
 
-/* From a handler: sends a progress line; takes over `progress`. -EPIPE if the client is gone,
- * -ECANCELED at stop. */
+/* From a handler: sends a progress line; takes over `progress`. -EPIPE if the client is gone or
+ * does not read, -ECANCELED at stop. */
 int fold_control_progress(struct fold_control_reply *reply, json_t *progress);
 
 /* From a handler: sets the result of the final line; takes over `result`. The last call counts;
  * none means null. */
 void fold_control_result(struct fold_control_reply *reply, json_t *result);
 
-/* From a handler: true if the work should end early because the client left or the control object
- * stops. */
+/* From a handler: true if the work should end early because the client left, does not read what it
+ * is told, or the control object stops. */
 bool fold_control_cancelled(struct fold_control_reply *reply);
 
 /* Client: connects to the daemon that serves the store `storefd`. Returns the socket; -ECONNREFUSED

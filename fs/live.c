@@ -16,6 +16,37 @@
 
 #include <errno.h>
 
+/* The result of a request; null stands for memory that was short. */
+static int give(struct fold_control_reply *reply, json_t *result)
+{
+    if (result == NULL)
+        return -ENOMEM;
+    fold_control_result(reply, result);
+    return 0;
+}
+
+/* A progress line; a client that cannot be told is met by `cancelled`. */
+static void tell(void *reply, const char *step, uint64_t done, uint64_t total)
+{
+    json_t *line = json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t)done, "total",
+                             (json_int_t)total);
+    if (line != NULL)
+        (void)fold_control_progress(reply, line);
+}
+
+static bool cancelled(void *reply)
+{
+    return fold_control_cancelled(reply);
+}
+
+/* Bytes a second, 0 for no limit, as the argument "rate" says. */
+static int get_rate(const json_t *args, uint64_t *rate)
+{
+    json_int_t n = json_integer_value(json_object_get(args, "rate"));
+    *rate = n > 0 ? (uint64_t)n : 0;
+    return n >= 0 ? 0 : -EINVAL;
+}
+
 static int live_stats(void *session, json_t *args, struct fold_control_reply *reply)
 {
     struct fold_session *s = session;
@@ -37,11 +68,7 @@ static int live_stats(void *session, json_t *args, struct fold_control_reply *re
         .index_lookups = n.index_lookups,
         .refolded_bytes = fold_refolder_bytes(s->refolder),
     };
-    json_t *json = fold_stats_to_json(&st);
-    if (json == NULL)
-        return -ENOMEM;
-    fold_control_result(reply, json);
-    return 0;
+    return give(reply, fold_stats_to_json(&st));
 }
 
 static int live_sync(void *session, json_t *args, struct fold_control_reply *reply)
@@ -53,15 +80,7 @@ static int live_sync(void *session, json_t *args, struct fold_control_reply *rep
 
 static void gc_progress(void *arg, const struct fold_collect_progress *p)
 {
-    json_t *line = json_pack("{s:s, s:I, s:I}", "step", p->step, "done", (json_int_t)p->done,
-                             "total", (json_int_t)p->total);
-    if (line != NULL)
-        (void)fold_control_progress(arg, line);
-}
-
-static bool gc_cancelled(void *arg)
-{
-    return fold_control_cancelled(arg);
+    tell(arg, p->step, p->done, p->total);
 }
 
 static int live_gc(void *session, json_t *args, struct fold_control_reply *reply)
@@ -71,25 +90,13 @@ static int live_gc(void *session, json_t *args, struct fold_control_reply *reply
         .full = json_is_true(json_object_get(args, "full")),
         .arg = reply,
         .progress = gc_progress,
-        .cancelled = gc_cancelled,
+        .cancelled = cancelled,
     };
-    json_int_t rate = json_integer_value(json_object_get(args, "rate"));
-    if (rate < 0)
-        return -EINVAL;
-    opt.rate = (uint64_t)rate;
     struct fold_collect_result r;
-    int rc = fold_collector_run(s->collector, &opt, &r);
+    int rc = get_rate(args, &opt.rate);
     if (rc == 0)
-        fold_control_result(reply, fold_stats_gc_json(&r));
-    return rc;
-}
-
-static void du_progress(void *arg, const char *step, uint64_t done, uint64_t total)
-{
-    json_t *line = json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t)done, "total",
-                             (json_int_t)total);
-    if (line != NULL)
-        (void)fold_control_progress(arg, line);
+        rc = fold_collector_run(s->collector, &opt, &r);
+    return rc == 0 ? give(reply, fold_stats_gc_json(&r)) : rc;
 }
 
 /* {"inodes": [n, ...]} gives {"rows": [{...}, ...], "total": {...}}. */
@@ -100,8 +107,7 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     size_t n = json_array_size(inodes);
     if (n == 0)
         return -EINVAL;
-    struct fold_usage_options opt = {
-        .arg = reply, .progress = du_progress, .cancelled = gc_cancelled};
+    struct fold_usage_options opt = {.arg = reply, .progress = tell, .cancelled = cancelled};
     FOLD_AUTO(free) fold_ino *from = calloc(n, sizeof *from);
     FOLD_AUTO(free) struct fold_usage *rows = calloc(n, sizeof *rows);
     struct fold_usage total;
@@ -114,16 +120,12 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     if (rc == 0)
         rc = fold_usage_measure(s->volume->store, s->volume->catalog, from, n, &opt, rows, &total);
     fold_collector_release(s->collector);
-    if (rc == 0)
-        fold_control_result(reply, fold_stats_usage_json(rows, n, &total));
-    return rc;
+    return rc == 0 ? give(reply, fold_stats_usage_json(rows, n, &total)) : rc;
 }
 
 static void scrub_progress(void *arg, uint64_t done, uint64_t total)
 {
-    json_t *line = json_pack("{s:I, s:I}", "done", (json_int_t)done, "total", (json_int_t)total);
-    if (line != NULL)
-        (void)fold_control_progress(arg, line);
+    tell(arg, "scrub", done, total);
 }
 
 static int live_scrub(void *session, json_t *args, struct fold_control_reply *reply)
@@ -132,14 +134,12 @@ static int live_scrub(void *session, json_t *args, struct fold_control_reply *re
         .restart = json_is_true(json_object_get(args, "restart")),
         .arg = reply,
         .progress = scrub_progress,
-        .cancelled = gc_cancelled,
+        .cancelled = cancelled,
     };
-    json_int_t rate = json_integer_value(json_object_get(args, "rate"));
-    if (rate < 0)
-        return -EINVAL;
-    opt.rate = (uint64_t)rate;
-    json_t *report;
-    int rc = fold_scrubber_run(session, &opt, &report);
+    json_t *report = NULL;
+    int rc = get_rate(args, &opt.rate);
+    if (rc == 0)
+        rc = fold_scrubber_run(session, &opt, &report);
     if (report != NULL)
         fold_control_result(reply, report);
     return rc;

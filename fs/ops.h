@@ -11,7 +11,7 @@
 /* Fill their part of the table. */
 void fold_ops_name(struct fuse_lowlevel_ops *ops); /* lookup forget mknod mkdir symlink link unlink
                                                       rmdir rename readlink */
-void fold_ops_attr(struct fuse_lowlevel_ops *ops); /* getattr setattr statfs access */
+void fold_ops_attr(struct fuse_lowlevel_ops *ops); /* getattr setattr statfs */
 void fold_ops_dir(
     struct fuse_lowlevel_ops *ops); /* opendir readdir readdirplus releasedir fsyncdir */
 void fold_ops_xattr(struct fuse_lowlevel_ops *ops); /* set get list remove */

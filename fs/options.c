@@ -135,8 +135,8 @@ int fold_size_parse(const char *text, uint64_t *bytes)
             fraction += (uint64_t)(*p - '0') * weight;
     }
     unsigned shift = 0;
-    const char *unit = *p != '\0' ? strchr(units, *p & ~0x20) : NULL;
-    if (unit != NULL) {
+    const char *unit = strchr(units, *p >= 'a' && *p <= 'z' ? *p & ~0x20 : *p);
+    if (unit != NULL && *unit != '\0') {
         shift = 10 * (unsigned)(unit - units + 1);
         p++;
         if (*p == 'i' && p[1] == 'B')

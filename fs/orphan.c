@@ -24,6 +24,13 @@ int fold_inode_open(struct fold_inode *inode)
     return ghost ? -ESTALE : 0;
 }
 
+static void cannot_remove(fold_ino ino, int rc)
+{
+    fold_warn("inode %" PRIu64
+              " has no name and could not be removed now: %s; the next mount tries again",
+              ino, fold_err_text(rc));
+}
+
 /* Removes an inode that has neither name nor opener; in memory it goes even if the catalog refuses.
  */
 static int remove_orphan(struct fold_session *s, struct fold_inode *inode)
@@ -55,9 +62,7 @@ void fold_inode_abandon(struct fold_session *s, struct fold_inode *inode)
 {
     int rc = remove_orphan(s, inode);
     if (rc < 0)
-        fold_warn("inode %" PRIu64
-                  " has no name and could not be removed now: %s; the next mount does it",
-                  inode->ino, fold_err_text(rc));
+        cannot_remove(inode->ino, rc);
 }
 
 static int clean_one(void *arg, fold_ino ino)
@@ -69,16 +74,19 @@ static int clean_one(void *arg, fold_ino ino)
         struct fold_txn *txn = fold_txn_begin(fold_session_catalog(s));
         fold_lsn lsn;
         fold_orphan_remove(txn, ino);
-        return fold_txn_commit(txn, &lsn);
+        rc = fold_txn_commit(txn, &lsn);
+    } else if (rc == 0) {
+        rc = remove_orphan(s, inode);
+        fold_itable_put(s->inodes, inode);
     }
     if (rc < 0)
-        return rc;
-    rc = remove_orphan(s, inode);
-    fold_itable_put(s->inodes, inode);
-    return rc;
+        cannot_remove(ino, rc);
+    return 0;
 }
 
-int fold_orphans_clean(struct fold_session *s)
+void fold_orphans_clean(struct fold_session *s)
 {
-    return fold_orphan_each(fold_session_catalog(s), clean_one, s);
+    int rc = fold_orphan_each(fold_session_catalog(s), clean_one, s);
+    if (rc < 0)
+        fold_warn("not all inodes without a name could be looked at: %s", fold_err_text(rc));
 }

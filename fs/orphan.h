@@ -10,9 +10,9 @@
 struct fold_session;
 
 /*
- * Removes all of them. Before requests are served; needs catalog and inode table only. -ENOSPC,
- * -EIO, ...: some are left for the next mount.
+ * Removes all of them. Before requests are served; needs catalog and inode table only. One that
+ * cannot be removed is said in the log and left for the next mount: it takes space, no more.
  */
-int fold_orphans_clean(struct fold_session *s) FOLD_MUST;
+void fold_orphans_clean(struct fold_session *s);
 
 #endif

@@ -90,6 +90,8 @@ int fold_scrubber_run(struct fold_session *s, const struct fold_scrubber_options
     int rc = fold_scrub_run(s->volume->store, s->volume->catalog, s->gate, s->volume->fd, &how, &r);
     if (rc == 0 || rc == -ECANCELED)
         *report = result_json(&r, rc == 0);
+    if (rc == 0 && *report == NULL)
+        rc = -ENOMEM;
     fold_scrub_free(&r);
     atomic_store(&running, false);
     return rc;

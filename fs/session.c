@@ -106,7 +106,7 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_pagecache_create(PAGES_BYTES, v->catalog, &s->pages);
     if (rc == 0 && !s->opt.read_only)
-        rc = fold_orphans_clean(s);
+        fold_orphans_clean(s);
     /* Each has a thread, and the flusher's may use the other two. */
     if (rc == 0 && !s->opt.read_only)
         rc = fold_refolder_create(s, &s->refolder);
@@ -141,13 +141,14 @@ int fold_session_open(const char *store, const struct fold_mount_options *opt,
 int fold_session_close(struct fold_session *s)
 {
     int first = 0;
-    fold_control_stop(s->control);
     bool writable = s->volume != NULL && !s->opt.read_only;
     /* Threads end first; what they belong to is in use until the workers have run the last flush.
-     */
-    fold_flusher_stop(s->flusher);
-    fold_collector_stop(s->collector);
+     * Collecting and refolding are told to end before the control socket is: a request there may be
+     * waiting for them. */
     fold_refolder_stop(s->refolder);
+    fold_collector_stop(s->collector);
+    fold_control_stop(s->control);
+    fold_flusher_stop(s->flusher);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
     fold_workers_destroy(s->workers);    /* runs what is queued, flushes included */

@@ -8,6 +8,7 @@
 #include "meta/scrub.h"
 
 #include "meta/base/bytes.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/io.h"
@@ -48,13 +49,6 @@ struct scrub {
     struct fold_seg_entry *table; /* NULL: open, or the table is damaged */
     uint32_t table_count;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 int fold_scrub_position(int storefd, uint32_t *seg)
 {
@@ -102,7 +96,7 @@ static int pace(struct scrub *s)
 {
     while (!cancelled(s)) {
         uint64_t due = s->opt->rate != 0 ? s->read_bytes * 1000 / s->opt->rate : 0;
-        uint64_t spent = now_ms() - s->start_ms;
+        uint64_t spent = fold_clock_ms() - s->start_ms;
         if (spent >= due)
             return 0;
         struct timespec nap = {.tv_nsec =
@@ -357,7 +351,7 @@ int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struc
                       .opt = opt,
                       .r = out,
                       .storefd = storefd,
-                      .start_ms = now_ms()};
+                      .start_ms = fold_clock_ms()};
     struct fold_segset_totals totals;
     fold_segset_totals(store->set, &totals);
     s.total_bytes = totals.file_bytes;

@@ -38,13 +38,14 @@ void fold_cli_begin(struct fold_cli *cli, const struct fold_verb *verb, int argc
     opterr = 0;
 }
 
+/* `word` is the last one getopt is through with: not the one at fault among joined letters. */
 static int unknown(const struct fold_cli *cli, const char *word)
 {
-    if (strncmp(word, "--", 2) != 0)
-        return fold_cli_misuse(cli->verb, "unknown option '-%c'", optopt);
     if (optopt == 0)
         return fold_cli_misuse(cli->verb, "unknown option '%s'", word);
-    return fold_cli_misuse(cli->verb, "option '%s' takes no value", word);
+    if (strncmp(word, "--", 2) == 0 && strchr(word, '=') != NULL)
+        return fold_cli_misuse(cli->verb, "option '%s' takes no value", word);
+    return fold_cli_misuse(cli->verb, "unknown option '-%c'", optopt);
 }
 
 int fold_cli_next(struct fold_cli *cli, const char **value)

@@ -63,6 +63,7 @@ static int find_store(const char *operand, struct fold_target *t)
         return rc;
     if (fold_mounts_of(t->store, &mount) == 0) {
         t->point = mount.point;
+        t->read_only = mount.read_only;
         mount.point = NULL;
     }
     fold_mount_free(&mount);
@@ -77,6 +78,7 @@ int fold_target_find(const char *operand, struct fold_target *out, char *why, si
     if (rc == 0) {
         t.store = mount.store;
         t.point = mount.point;
+        t.read_only = mount.read_only;
     } else {
         rc = find_store(operand, &t);
     }

@@ -14,10 +14,11 @@
 
 /* What an operand "MOUNTPOINT|STORE" means. Zero-initialise; free with fold_target_free. */
 struct fold_target {
-    char *store; /* absolute path */
-    char *point; /* where it is mounted, NULL if nowhere in this namespace */
-    int fd;      /* control connection, -1 if no daemon answers */
-    pid_t pid;   /* the daemon, 0 if not known */
+    char *store;    /* absolute path */
+    char *point;    /* where it is mounted, NULL if nowhere in this namespace */
+    bool read_only; /* it is mounted so */
+    int fd;         /* control connection, -1 if no daemon answers */
+    pid_t pid;      /* the daemon, 0 if not known */
 };
 
 /*

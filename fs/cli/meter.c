@@ -4,23 +4,17 @@
  */
 #include "fs/cli/meter.h"
 
+#include "meta/base/clock.h"
+
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #define WIDTH     30u
 #define REDRAW_MS 100u
 
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 void fold_meter_show(struct fold_meter *m, const char *step, uint64_t done, uint64_t total)
 {
-    uint64_t now = now_ms();
+    uint64_t now = fold_clock_ms();
     if (!isatty(STDERR_FILENO) || (m->shown && now - m->last_ms < REDRAW_MS))
         return;
     char bar[WIDTH + 1];

@@ -4,13 +4,14 @@
  */
 #include "fs/cli/patient.h"
 
+#include "meta/base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define FUSE_MAGIC 0x65735546
 
@@ -20,16 +21,9 @@ int fold_patient_pidfd(pid_t pid)
     return fd >= 0 ? fd : -errno;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 int fold_patient_exit(int pidfd, unsigned timeout_s, fold_patient_tick tick, void *tick_arg)
 {
-    uint64_t start = now_ms();
+    uint64_t start = fold_clock_ms();
     for (unsigned said = 0;;) {
         struct pollfd p = {.fd = pidfd, .events = POLLIN};
         int n = poll(&p, 1, 250);
@@ -37,7 +31,7 @@ int fold_patient_exit(int pidfd, unsigned timeout_s, fold_patient_tick tick, voi
             return 0;
         if (n < 0 && errno != EINTR)
             return -errno;
-        unsigned waited = (unsigned)((now_ms() - start) / 1000);
+        unsigned waited = (unsigned)((fold_clock_ms() - start) / 1000);
         if (waited >= timeout_s)
             return -ETIMEDOUT;
         if (tick != NULL && waited > said) {

@@ -26,7 +26,7 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
         rc = fold_client_call(target.fd, "sync", NULL, 0, NULL, NULL, NULL, why, sizeof why);
         if (rc != 0)
             code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operands[0], why);
-    } else if (target.point != NULL) {
+    } else if (target.point != NULL && !target.read_only) {
         code = fold_cli_fail(verb, FOLD_EXIT_SYSTEM, "the daemon of '%s' does not answer",
                              target.point);
     }
@@ -38,8 +38,7 @@ const struct fold_verb fold_verb_sync = {
     .name = "sync",
     .synopsis = "MOUNTPOINT|STORE",
     .summary = "make everything written so far durable",
-    .details =
-        "sync(1) does not reach a FUSE filesystem; this does. A store that is not mounted is\n"
-        "durable already.\n",
+    .details = "sync(1) does not reach a FUSE filesystem; this does. What is not mounted, or\n"
+               "mounted read-only, is durable already.\n",
     .run = run,
 };

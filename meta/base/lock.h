@@ -16,7 +16,7 @@
 
 /* Taken in this order: a thread holding a lock may take only those further down. */
 enum fold_rank {
-    FOLD_RANK_SESSION = 10,  /* mount life cycle, control socket */
+    FOLD_RANK_SESSION = 10,  /* one collection at a time */
     FOLD_RANK_FLUSH = 20,    /* one flush per inode at a time */
     FOLD_RANK_HANDLE = 25,   /* the position of one open directory */
     FOLD_RANK_DIR = 30,      /* a directory's entries; several at once in inode number order */
@@ -25,7 +25,6 @@ enum fold_rank {
     FOLD_RANK_ITABLE = 50,   /* shards of the inode table */
     FOLD_RANK_QUEUE = 60,    /* worker and flusher queues */
     FOLD_RANK_BUDGET = 70,   /* memory budget, parked replies */
-    FOLD_RANK_COLLECT = 80,  /* collector state */
     FOLD_RANK_COMMIT = 90,   /* catalog commit order */
     FOLD_RANK_APPEND = 100,  /* one open segment */
     FOLD_RANK_STORE = 110,   /* the set of segments */

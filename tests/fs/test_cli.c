@@ -153,7 +153,9 @@ static void wrong_words(void **state)
     expect("foldfs help frobnicate", FOLD_EXIT_USAGE, NULL, "no verb 'frobnicate'");
     expect("foldfs mkfs --chunk-size", FOLD_EXIT_USAGE, NULL, "needs a value");
     expect("foldfs stats --json=1 x", FOLD_EXIT_USAGE, NULL, "takes no value");
+    expect("foldfs gc --full=1 x", FOLD_EXIT_USAGE, NULL, "takes no value");
     expect("foldfs mount -x a b", FOLD_EXIT_USAGE, NULL, "unknown option '-x'");
+    expect("foldfs gc --full -xf a", FOLD_EXIT_USAGE, NULL, "unknown option '-x'");
     expect("foldfs mount -o frobnicate a b", FOLD_EXIT_USAGE, NULL,
            "unknown mount option 'frobnicate'");
     expect("foldfs umount --timeout soon x", FOLD_EXIT_USAGE, NULL,

@@ -74,8 +74,22 @@ static int lingers(void *session, json_t *args, struct fold_control_reply *reply
     return -ECANCELED;
 }
 
+/* Tells how far it is until nobody can be told; then it must be asked to end. */
+static int tells(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fixture *f = session;
+    (void)args;
+    while (fold_control_progress(reply, json_pack("{s:i}", "done", 1)) == 0)
+        poll(NULL, 0, 1);
+    if (fold_control_cancelled(reply) &&
+        fold_control_progress(reply, json_pack("{s:i}", "done", 2)) == -EPIPE)
+        atomic_fetch_add(&f->cancelled, 1);
+    return 0;
+}
+
 static const struct fold_control_verb verbs[] = {
-    {"echo", echo}, {"empty", empty}, {"fails", fails}, {"counts", counts}, {"lingers", lingers},
+    {"echo", echo},     {"empty", empty},     {"fails", fails},
+    {"counts", counts}, {"lingers", lingers}, {"tells", tells},
 };
 
 static struct fixture *open_fixture(const char *below)
@@ -318,6 +332,17 @@ static void long_requests_do_not_block_others(void **state)
     wait_for(&f->cancelled, 1);
 }
 
+static void a_client_that_does_not_read_is_given_up(void **state)
+{
+    static const char request[] = "{\"verb\":\"tells\"}\n";
+    struct fixture *f = *state;
+    FOLD_AUTO(close) int fd = fold_control_connect(f->fd);
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+    assert_int_equal(shutdown(fd, SHUT_RD), 0);
+    wait_for(&f->cancelled, 1);
+}
+
 static void more_clients_than_threads_are_served(void **state)
 {
     struct fixture *f = *state;
@@ -364,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_live_socket_is_not_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_socket_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(long_requests_do_not_block_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_does_not_read_is_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(more_clients_than_threads_are_served, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_ends_running_requests, setup, teardown),
         cmocka_unit_test(long_paths_work),

@@ -164,6 +164,8 @@ static void sizes(void **state)
         {"+1", -EINVAL, 0},
         {" 1", -EINVAL, 0},
         {"1 K", -EINVAL, 0},
+        {"1 ", -EINVAL, 0},
+        {"1 B", -EINVAL, 0},
         {"1X", -EINVAL, 0},
         {"1KK", -EINVAL, 0},
         {"1.5", -EINVAL, 0},

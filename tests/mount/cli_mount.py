@@ -254,6 +254,7 @@ class MountOptions(CliCase):
         before = image()
         self.mount("-o", "ro")
         self.assertIn("ro", self.flags())
+        self.good("sync", self.mnt)
         with self.assertRaises(OSError) as caught:
             self.put("y")
         self.assertEqual(caught.exception.errno, 30)
