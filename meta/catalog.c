@@ -12,6 +12,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/buckets.h"
 #include "meta/commit.h"
 #include "meta/inode.h"
 #include "meta/redo.h"
@@ -205,6 +206,7 @@ static void destroy(struct fold_catalog *c, bool trim)
     fold_checkpoint_stop(c);
     fold_kv_close(c->kv);
     fold_shadow_destroy(c->shadow);
+    fold_buckets_destroy(c->buckets);
     fold_journal_close(c->journal, trim);
     if (c->dirfd >= 0)
         (void)close(c->dirfd);
@@ -227,7 +229,9 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
     fold_lock_init(&c->state, FOLD_RANK_LEAF, "catalog state");
     fold_cond_init(&c->changed);
     c->dirfd = fcntl(storefd, F_DUPFD_CLOEXEC, 0);
-    int rc = c->dirfd < 0 ? -errno : open_database(c, opt);
+    int rc = c->dirfd < 0 ? -errno : fold_buckets_create(&c->buckets);
+    if (rc == 0)
+        rc = open_database(c, opt);
     if (rc == 0)
         rc = load_counters(c);
     if (rc == 0)

@@ -13,6 +13,7 @@
 #include "meta/base/bytes.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/buckets.h"
 #include "meta/redo.h"
 
 #include <assert.h>
@@ -167,6 +168,8 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
             (void)fold_catalog_fail(c, rc, "the database refused a commit");
         return undo < 0 ? undo : rc;
     }
+    for (const struct fold_txn_bucket *b = t->buckets; b != NULL; b = b->next)
+        fold_buckets_change(c->buckets, b->dir, b->hash, b->data, b->len);
     atomic_store_explicit(&c->files, sum.files, memory_order_relaxed);
     atomic_store_explicit(&c->directories, sum.directories, memory_order_relaxed);
     atomic_store_explicit(&c->others, sum.others, memory_order_relaxed);

@@ -17,6 +17,7 @@
 struct fold_catalog {
     /* Fixed after open. */
     struct fold_kv *kv;
+    struct fold_buckets *buckets;
     struct fold_journal *journal;
     struct fold_store *store;
     struct fold_shadow *shadow; /* read-only: the private copy of the database */

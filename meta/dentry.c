@@ -12,6 +12,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/buckets.h"
 #include "meta/commit.h"
 
 #include <xxhash.h>
@@ -33,6 +34,8 @@ struct entry {
 
 struct fold_dentry_iter {
     struct fold_kv_iter *kv;
+    struct fold_buckets *buckets;
+    uint64_t mark; /* of the buckets, before the iterator was opened */
     fold_ino dir;
     uint64_t after; /* cookies up to here are skipped */
     uint64_t hash;  /* of the bucket in `rest` */
@@ -134,21 +137,52 @@ static int find_entry(const void *data, size_t data_len, const char *name, size_
     return rc;
 }
 
+/* The bytes of a bucket, remembered or from the database. */
+struct bucket {
+    const uint8_t *data;
+    size_t len; /* 0: there is none */
+    struct fold_kv_value value;
+    uint8_t kept[FOLD_BUCKET_KEPT];
+};
+
+static void fold_auto_bucket(struct bucket *b)
+{
+    fold_kv_value_fini(&b->value);
+}
+
+static int load_bucket(struct fold_catalog *c, fold_ino dir, uint64_t hash, struct bucket *b)
+{
+    b->value = (struct fold_kv_value){NULL, 0, NULL};
+    b->data = b->kept;
+    b->len = 0;
+    if (fold_buckets_get(c->buckets, dir, hash, b->kept, &b->len))
+        return 0;
+    struct fold_key key;
+    fold_key_pair(&key, FOLD_TABLE_DENTRY, dir, hash);
+    uint64_t mark = fold_buckets_mark(c->buckets);
+    int rc = fold_kv_get(c->kv, key.bytes, key.len, &b->value);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (rc == 0) {
+        b->data = b->value.data;
+        b->len = b->value.len;
+    }
+    fold_buckets_fill(c->buckets, dir, hash, b->data, b->len, mark);
+    return 0;
+}
+
 int fold_dentry_load(struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
                      struct fold_dentry *out)
 {
-    struct fold_key key;
     uint64_t hash = name_hash(c, name, len);
-    fold_key_pair(&key, FOLD_TABLE_DENTRY, dir, hash);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &v);
+    FOLD_AUTO(bucket) struct bucket b;
+    int rc = load_bucket(c, dir, hash, &b);
     if (rc < 0)
         return rc;
     struct entry e;
     uint32_t slot;
     size_t at;
-    int found = find_entry(v.data, v.len, name, len, &e, &slot, &at);
-    fold_kv_value_fini(&v);
+    int found = find_entry(b.data, b.len, name, len, &e, &slot, &at);
     if (found <= 0)
         return found < 0 ? bad_bucket(dir, hash) : -ENOENT;
     *out = (struct fold_dentry){.ino = e.ino, .cookie = hash << SLOT_BITS | e.slot, .type = e.type};
@@ -163,27 +197,20 @@ static int txn_bucket(struct fold_txn *t, fold_ino dir, uint64_t hash, struct fo
             *out = b;
             return 0;
         }
+    FOLD_AUTO(bucket) struct bucket stored;
+    int rc = load_bucket(t->catalog, dir, hash, &stored);
+    if (rc < 0)
+        return rc;
     struct fold_txn_bucket *b = calloc(1, sizeof *b);
     if (b == NULL)
         return -ENOMEM;
-    struct fold_key key;
-    fold_key_pair(&key, FOLD_TABLE_DENTRY, dir, hash);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(t->catalog->kv, key.bytes, key.len, &v);
-    if (rc == 0) {
-        b->data = malloc(v.len + 1);
-        if (b->data == NULL) {
-            rc = -ENOMEM;
-        } else {
-            memcpy(b->data, v.data, v.len);
-            b->len = v.len;
-        }
-        fold_kv_value_fini(&v);
-    }
-    if (rc < 0 && rc != -ENOENT) {
+    b->data = malloc(stored.len + 1);
+    if (b->data == NULL) {
         free(b);
-        return rc;
+        return -ENOMEM;
     }
+    memcpy(b->data, stored.data, stored.len);
+    b->len = stored.len;
     b->dir = dir;
     b->hash = hash;
     b->next = t->buckets;
@@ -287,6 +314,8 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
     struct fold_dentry_iter *it = calloc(1, sizeof *it);
     if (it == NULL)
         return -ENOMEM;
+    it->buckets = c->buckets;
+    it->mark = fold_buckets_mark(c->buckets);
     it->dir = dir;
     it->after = after_cookie;
     it->rest = fold_rd_init("", 0);
@@ -320,6 +349,7 @@ int fold_dentry_iter_next(struct fold_dentry_iter *it, struct fold_dentry *out, 
                 return bad_bucket(it->dir, 0);
             it->rest = fold_rd_init(kv.val, kv.val_len);
             it->last_slot = -1;
+            fold_buckets_fill(it->buckets, it->dir, it->hash, kv.val, kv.val_len, it->mark);
             continue;
         }
         it->last_slot = e.slot;
