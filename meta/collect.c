@@ -106,8 +106,10 @@ static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fol
     for (uint32_t i = 0; i < p->count; i++) {
         if (p->extents[i].kind != FOLD_EXTENT_DATA)
             continue;
-        struct fold_loc loc = p->extents[i].loc;
-        for (struct fold_loc at = loc; fold_forward_step(c->store->forward, &at); loc = at) {
+        struct fold_loc loc = p->extents[i].loc, at = loc;
+        for (unsigned n = 0; n < FOLD_FORWARD_HOPS; n++, loc = at) {
+            if (!fold_forward_step(c->store->forward, &at))
+                break;
             name_table(c, loc.seg);
             moved = true;
         }
@@ -272,9 +274,11 @@ static int remove_files(struct cycle *c)
     return first;
 }
 
-/* Tables that existed before the walk and that no recipe led through are of no use any more. */
+/* Tables that existed before the walk and that no recipe led through are of no use any more, once a
+ * power cut cannot bring recipes of before back. */
 static int retire_tables(struct cycle *c)
 {
+    bool durable = false;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < c->table_count; i++) {
         const struct fold_seg *seg = fold_segset_get(c->store->set, c->tables[i]);
@@ -284,7 +288,11 @@ static int retire_tables(struct cycle *c)
             fresh = fresh || c->list[k].seg == c->tables[i];
         if (c->named[i] || !gone || fresh)
             continue;
-        rc = fold_forward_retire(c->store->forward, c->tables[i]);
+        if (!durable)
+            rc = fold_catalog_sync(c->catalog, fold_catalog_lsn(c->catalog));
+        durable = true;
+        if (rc == 0)
+            rc = fold_forward_retire(c->store->forward, c->tables[i]);
         c->result->tables_retired += rc == 0;
     }
     return rc;

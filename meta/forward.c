@@ -27,7 +27,6 @@
 #define BUCKETS     1024u
 #define NAME_BYTES  16u
 #define MAX_FILE    (256u << 20)
-#define MAX_HOPS    64u
 
 struct table {
     struct table *next;
@@ -238,7 +237,7 @@ bool fold_forward_step(struct fold_forward *f, struct fold_loc *loc)
 
 struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc)
 {
-    for (unsigned hop = 0; hop < MAX_HOPS && fold_forward_step(f, &loc); hop++)
+    for (unsigned hop = 0; hop < FOLD_FORWARD_HOPS && fold_forward_step(f, &loc); hop++)
         ;
     return loc;
 }

@@ -22,6 +22,9 @@ struct fold_forward_entry {
 int fold_forward_open(int dirfd, struct fold_forward **out) FOLD_MUST;
 void fold_forward_close(struct fold_forward *f);
 
+/* Longest way that is followed: only forged tables lead further, or round and round. */
+#define FOLD_FORWARD_HOPS 64u
+
 /* Where the record at `loc` is now; `loc` itself if it never moved. */
 struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc);
 
@@ -36,7 +39,8 @@ int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_for
 /* Forgets the table of a segment that nothing names any more, file included. */
 int fold_forward_retire(struct fold_forward *f, uint32_t seg) FOLD_MUST;
 
-/* One step of the way: false if the record at *loc never moved, else *loc is where it moved to. */
+/* One step of the way: false if the record at *loc never moved, else *loc is where it moved to.
+ * Take at most FOLD_FORWARD_HOPS. */
 bool fold_forward_step(struct fold_forward *f, struct fold_loc *loc);
 
 /* Numbers of the segments that have tables: malloc'd, the caller frees it. -ENOMEM. */
