@@ -47,6 +47,7 @@ struct fold_session {
     struct fuse_session *fuse;
     _Atomic int64_t space_left;     /* fs/space.c: bytes that may still be accepted */
     _Atomic uint64_t space_seen_ms; /* fs/space.c: when the host was asked */
+    _Atomic uint64_t space_claimed; /* fs/space.c: bytes being stored */
     atomic_uint fsyncs;             /* running now */
     bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent
                         */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The host's figures are cached for half a second; between two looks what was let in is subtracted.
+ * Others may have taken the host's space by the time it is stored, so that is asked for again then,
+ * with fresh figures wherever much is to be stored.
  */
 #include "fs/space.h"
 
@@ -14,6 +16,9 @@
 #include <stdatomic.h>
 
 #define LOOK_MS 500
+/* Storing less than this believes figures that are not older than that. */
+#define SMALL_CLAIM_BYTES (64u << 10)
+#define CLAIM_LOOK_MS     20
 /* A sixteenth of the host filesystem, but within these, and never more than a quarter. */
 #define RESERVE_MIN (16ull << 20)
 #define RESERVE_MAX (64ull << 20)
@@ -36,8 +41,8 @@ uint32_t fold_space_segment_bytes(const struct statvfs *host)
     return bytes;
 }
 
-/* What the host has free for others than root, less the reserve and what is dirty. */
-static int left(struct fold_session *s, uint64_t *bytes)
+/* What the host has free for others than root, less the reserve. */
+static int beyond_reserve(struct fold_session *s, uint64_t *bytes, uint64_t *reserve)
 {
     struct statvfs host;
     uint64_t usable;
@@ -47,10 +52,20 @@ static int left(struct fold_session *s, uint64_t *bytes)
     if (__builtin_mul_overflow((uint64_t)host.f_bavail, (uint64_t)host.f_frsize, &usable) ||
         usable > INT64_MAX)
         usable = INT64_MAX;
-    uint64_t reserve = fold_space_reserve(&host), held = fold_ballast_held(s->ballast);
-    uint64_t taken = reserve - FOLD_MIN(reserve, held) + fold_budget_used(s->budget);
-    *bytes = usable > taken ? usable - taken : 0;
+    *reserve = fold_space_reserve(&host);
+    uint64_t kept = *reserve - FOLD_MIN(*reserve, fold_ballast_held(s->ballast));
+    *bytes = usable > kept ? usable - kept : 0;
     return 0;
+}
+
+/* The same, less what is dirty. */
+static int left(struct fold_session *s, uint64_t *bytes)
+{
+    uint64_t beyond, reserve, dirty = fold_budget_used(s->budget);
+    int rc = beyond_reserve(s, &beyond, &reserve);
+    if (rc == 0)
+        *bytes = beyond > dirty ? beyond - dirty : 0;
+    return rc;
 }
 
 static void look(struct fold_session *s, uint64_t now)
@@ -85,4 +100,26 @@ int fold_space_admit(struct fold_session *s, uint64_t len)
         return 0;
     look(s, now);
     return atomic_fetch_sub(&s->space_left, (int64_t)len) >= (int64_t)len ? 0 : -ENOSPC;
+}
+
+int fold_space_claim(struct fold_session *s, uint64_t len)
+{
+    uint64_t now = fold_clock_ms(), beyond, reserve;
+    uint64_t claimed = atomic_fetch_add(&s->space_claimed, len) + len;
+    if (claimed < SMALL_CLAIM_BYTES && atomic_load(&s->space_left) > 0 &&
+        now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < CLAIM_LOOK_MS)
+        return 0;
+    look(s, now);
+    /* Of what others claim some may be stored already: half the reserve is the margin for that. */
+    if (beyond_reserve(s, &beyond, &reserve) == 0 &&
+        (beyond < len || beyond + reserve / 2 < claimed)) {
+        atomic_fetch_sub(&s->space_claimed, len);
+        return -ENOSPC;
+    }
+    return 0;
+}
+
+void fold_space_unclaim(struct fold_session *s, uint64_t len)
+{
+    atomic_fetch_sub(&s->space_claimed, len);
 }

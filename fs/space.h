@@ -19,6 +19,13 @@ struct fold_session;
  * twice a second. */
 int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
 
+/*
+ * Around storing `len` bytes that were accepted before: -ENOSPC if others have taken the space
+ * since and storing would eat into the reserve. Only what was claimed is given back.
+ */
+int fold_space_claim(struct fold_session *s, uint64_t len) FOLD_MUST;
+void fold_space_unclaim(struct fold_session *s, uint64_t len);
+
 /* What df shows, in bytes. */
 struct fold_space {
     uint64_t used; /* what the store occupies: segments, catalog, journal, index */

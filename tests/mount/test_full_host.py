@@ -162,24 +162,50 @@ class FullHost(MountCase):
         self.assertGreater(self.avail(), self.SIZE / 8)
 
     def foreign(self):
-        """Somebody else fills the host to the last byte."""
+        """Somebody else fills the host to the last byte, in steps."""
         path = os.path.join(self.host.dir, "foreign")
         with open(path, "wb", buffering=0) as out:
-            for size in (MIB, 4096):
-                try:
-                    while True:
-                        out.write(b"x" * size)
-                except OSError as error:
-                    self.assertEqual(error.errno, errno.ENOSPC)
+            while self.host.free() >= 4096:
+                for size in (MIB, 4096):
+                    try:
+                        while True:
+                            out.write(b"x" * size)
+                    except OSError as error:
+                        self.assertEqual(error.errno, errno.ENOSPC)
+                os.fsync(out.fileno())  # ext4 gives back what it had set aside for its own records
         return path
 
-    def test_foreign_file(self):
+    def foreign_at_once(self, left):
+        """Somebody else takes all but `left` bytes in one call."""
+        path = os.path.join(self.host.dir, "foreign")
+        with open(path, "wb", buffering=0) as out:
+            os.posix_fallocate(out.fileno(), 0, self.host.free() - left)
+        return path
+
+    def prepare_foreign(self):
         for i in range(90):
             self.assertEqual(self.put("f%d" % i, self.random.randbytes(MIB)), 0)
         self.vol.command("sync", self.mnt)
+
+    def test_foreign_file(self):
+        self.prepare_foreign()
         foreign = self.foreign()
         self.assertEqual(self.put("more", self.random.randbytes(32 * MIB)), errno.ENOSPC)
-        self.assertLess(self.avail(), MIB)  # a checkpoint may have given a little back meanwhile
+        self.assertEqual(self.avail(), 0)
+        self.recover(foreign)
+
+    def test_foreign_file_at_once(self):
+        """The daemon still believes in the space it saw: data it has accepted must not eat the reserve."""
+        for left in (64 << 10, 3 * MIB):
+            self.prepare_foreign()
+            foreign = self.foreign_at_once(left)
+            self.assertEqual(self.put("more", self.random.randbytes(32 * MIB)), errno.ENOSPC)
+            self.recover(foreign)
+            self.delete(1)
+            self.gc()
+
+    def recover(self, foreign):
+        """With the host still full: everything is right, deleting and collecting work."""
         self.check()
         self.delete(0.6)
         self.gc()
