@@ -22,11 +22,21 @@ void fold_guard_install(void);
 /* Where a fault on this thread jumps to; NULL outside a guard. Only for the macro below. */
 extern __thread sigjmp_buf *fold_guard_jump;
 
+/*
+ * The handler leaves the signal mask as it is, so the jump need not restore it. ThreadSanitizer
+ * puts a handler of its own before ours, which masks everything.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define FOLD_GUARD_SAVE_MASK 1
+#else
+#define FOLD_GUARD_SAVE_MASK 0
+#endif
+
 /* The barriers keep the compiler from moving the guarded reads out of the armed region. */
 #define FOLD_GUARDED(rc, statement)                                                                \
     do {                                                                                           \
         sigjmp_buf fold_guard_buf_;                                                                \
-        if (sigsetjmp(fold_guard_buf_, 0) == 0) {                                                  \
+        if (sigsetjmp(fold_guard_buf_, FOLD_GUARD_SAVE_MASK) == 0) {                               \
             fold_guard_jump = &fold_guard_buf_;                                                    \
             __asm__ volatile("" ::: "memory");                                                     \
             statement;                                                                             \

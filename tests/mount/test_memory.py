@@ -6,11 +6,11 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.case import MountCase, need_fold
+from lib.case import MountCase, need_fold, sanitized
 from lib.volume import LONG
 
 MIB = 1 << 20
-BOUND = int(os.environ.get("FOLD_RSS_BOUND", str(900 * MIB)))
+BOUND = int(os.environ.get("FOLD_RSS_BOUND", str((9000 if sanitized() else 900) * MIB)))
 
 
 @need_fold

@@ -117,6 +117,14 @@ def program(name):
     return os.path.join(os.path.dirname(FOLDFS), "tests", "mount", name)
 
 
+def sanitized():
+    """True if a sanitizer is built into the program: it takes memory of its own."""
+    from lib.volume import FOLDFS
+    with open(FOLDFS, "rb") as file:
+        text = file.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 def need_tool(name):
     """Decorator: skips where a program is not installed."""
     import shutil
