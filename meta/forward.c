@@ -300,6 +300,22 @@ static struct table *merge(const struct table *old, uint32_t seg,
     return t;
 }
 
+/* After a failed save: whether the file is the new one all the same, for lack of a durable name
+ * only.
+ */
+static bool in_place(const struct fold_forward *f, const struct table *t)
+{
+    char name[NAME_BYTES];
+    FOLD_AUTO(free) void *data = NULL;
+    size_t len;
+    table_name(t->seg, name);
+    if (fold_io_slurp(f->dirfd, name, MAX_FILE, &data, &len) < 0)
+        return false;
+    FOLD_AUTO(free) struct table *there = table_decode(data, len, t->seg);
+    return there != NULL && there->count == t->count &&
+           memcmp(there->entry, t->entry, t->count * sizeof t->entry[0]) == 0;
+}
+
 int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_forward_entry *entries,
                      size_t n)
 {
@@ -310,7 +326,7 @@ int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_for
     struct table *t = merge(*slot_of(f, seg), seg, entries, n);
     fold_rwlock_drop(&f->lock);
     int rc = t != NULL ? table_save(f, t) : -ENOMEM;
-    if (rc == 0)
+    if (rc == 0 || (t != NULL && in_place(f, t)))
         t = publish(f, seg, t);
     free(t);
     fold_lock_drop(&f->change);

@@ -30,8 +30,9 @@ struct fold_loc fold_forward_resolve(struct fold_forward *f, struct fold_loc loc
 
 /*
  * Adds entries to the table of `seg` (an offset already there is overwritten), durably, then makes
- * them seen. The new places must be on stable storage before. On failure nothing changes. -ENOMEM,
- * -errno.
+ * them seen. The new places must be on stable storage before. After a failure the entries are seen
+ * if the next opening might see them, too (they are in the file, but it may not be durable): the
+ * old and the new places must both stay. -ENOMEM, -errno.
  */
 int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_forward_entry *entries,
                      size_t n) FOLD_MUST;
