@@ -32,7 +32,7 @@
 #define BUFFER_FACTOR    32
 #define BUFFER_BYTES_MIN (256u << 20)
 
-static struct fold_kv_options kv_options(uint64_t cache_bytes, uint64_t journal_bytes)
+struct fold_kv_options fold_catalog_kv_options(uint64_t cache_bytes, uint64_t journal_bytes)
 {
     return (struct fold_kv_options){
         .cache_bytes = cache_bytes != 0 ? cache_bytes : CACHE_BYTES,
@@ -84,7 +84,7 @@ int fold_catalog_format(int storefd)
         rc = fold_io_mkdir(storefd, "catalog", 0700);
     if (rc < 0)
         return rc;
-    struct fold_kv_options opt = kv_options(0, JOURNAL_BYTES);
+    struct fold_kv_options opt = fold_catalog_kv_options(0, JOURNAL_BYTES);
     opt.create = true;
     struct fold_kv *kv;
     rc = fold_kv_open(storefd, "catalog", &opt, &kv);
@@ -193,11 +193,11 @@ static int replay(struct fold_catalog *c)
 
 static int open_database(struct fold_catalog *c, const struct fold_catalog_options *opt)
 {
-    struct fold_kv_options kv = kv_options(opt->cache_bytes, c->journal_bytes);
+    struct fold_kv_options kv = fold_catalog_kv_options(opt->cache_bytes, c->journal_bytes);
     if (!opt->read_only)
         return fold_kv_open(c->dirfd, "catalog", &kv, &c->kv);
     kv.no_compaction = true;
-    int rc = fold_shadow_create(c->dirfd, "catalog", &c->shadow);
+    int rc = fold_shadow_create(c->dirfd, "catalog", fold_shadow_database, NULL, &c->shadow);
     return rc < 0 ? rc : fold_kv_open(-1, fold_shadow_path(c->shadow), &kv, &c->kv);
 }
 

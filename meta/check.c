@@ -10,7 +10,10 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/checkparts.h"
+#include "meta/redo.h"
 #include "meta/repair.h"
+#include "meta/salvage.h"
+#include "meta/shadow.h"
 #include "meta/superblock.h"
 
 #include <errno.h>
@@ -151,15 +154,55 @@ static int check_superblock(struct fold_check *k)
     return 0;
 }
 
+/* The lock of the volume is taken by opening it; what is done to files before that needs one, too.
+ */
+static int hold_lock(const struct fold_check *k, int *fd)
+{
+    *fd = fold_io_open(k->storefd, "lock", O_RDONLY, 0);
+    if (*fd == -ENOENT) {
+        *fd = -1;
+        return 0;
+    }
+    if (*fd < 0)
+        return *fd;
+    if (flock(*fd, (writes(k) ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+}
+
+/* Once, when the volume cannot be opened for its catalog: makes the database anew from its tables.
+ */
+static bool salvage(struct fold_check *k, int why)
+{
+    bool damaged = why == -FOLD_E_BAD_CATALOG || why == -FOLD_E_CATALOG_IO;
+    if (!k->opt->repair || !damaged || k->salvaged)
+        return false;
+    k->salvaged = true;
+    FOLD_AUTO(close) int lockfd = -1;
+    int rc = hold_lock(k, &lockfd);
+    if (rc == 0)
+        rc = fold_salvage_catalog(k->storefd);
+    if (rc < 0)
+        fold_error("fsck: the catalog cannot be rebuilt: %s", fold_err_text(rc));
+    return rc == 0;
+}
+
 static int open_volume(struct fold_check *k, const char *path)
 {
     struct fold_volume_options opt = {
         .read_only = !writes(k),
-        .store = {.verify = FOLD_VERIFY_ALWAYS},
+        .store = {.verify = FOLD_VERIFY_ALWAYS,
+                  .segments = k->overlay != NULL ? fold_shadow_path(k->overlay) : NULL},
     };
     int rc = fold_volume_open(path, &opt, &k->volume);
     if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_LOCKED)
         return rc;
+    if (salvage(k, rc)) {
+        fold_check_found(k, "catalog.database", FOLD_SEVERITY_ERROR, true, "catalog",
+                         "the database cannot be opened: %s; it is made anew from its table files",
+                         fold_err_text(rc));
+        return 1;
+    }
     fold_check_found(k, "volume.open", FOLD_SEVERITY_ERROR, false, "volume",
                      "it cannot be opened: %s; catalog and tree were not checked",
                      fold_err_text(rc));
@@ -196,20 +239,18 @@ static void forget_round(struct fold_check *k)
     k->lost_found = 0;
 }
 
-/* The lock of the volume is taken by opening it; what is done to files before that needs one, too.
- */
-static int hold_lock(const struct fold_check *k, int *fd)
+int fold_check_open_segments(const struct fold_check *k)
 {
-    *fd = fold_io_open(k->storefd, "lock", O_RDONLY, 0);
-    if (*fd == -ENOENT) {
-        *fd = -1;
-        return 0;
-    }
-    if (*fd < 0)
-        return *fd;
-    if (flock(*fd, (writes(k) ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
-        return 0;
-    return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+    const char *name = k->overlay != NULL ? fold_shadow_path(k->overlay) : "segments";
+    return fold_io_open(k->storefd, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+/* The bytes that opening would put back must be there when the segments are looked at. What keeps
+ * them from it is told when the volume is opened. */
+static int put_back(struct fold_check *k)
+{
+    int rc = writes(k) ? fold_redo_run(k->storefd) : fold_redo_overlay(k->storefd, &k->overlay);
+    return rc == -ENOMEM ? rc : 0;
 }
 
 static int before_opening(struct fold_check *k)
@@ -218,6 +259,8 @@ static int before_opening(struct fold_check *k)
     int rc = hold_lock(k, &lockfd);
     if (rc == 0)
         rc = check_superblock(k);
+    if (rc == 0)
+        rc = put_back(k);
     if (rc == 0)
         rc = fold_check_segments(k);
     bool again = k->opt->repair && k->index_broken;
@@ -237,14 +280,14 @@ static int run_round(struct fold_check *k, const char *path)
     int rc = before_opening(k);
     if (rc == 0)
         rc = open_volume(k, path);
-    if (rc > 0)
-        return 0;
     if (rc == 0)
         rc = check_inside(k);
     if (rc == 0)
         rc = fold_check_damage(k);
     int closed = fold_volume_close(k->volume, rc == 0 && writes(k));
     k->volume = NULL;
+    fold_shadow_destroy(k->overlay);
+    k->overlay = NULL;
     return rc < 0 ? rc : closed;
 }
 

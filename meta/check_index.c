@@ -47,7 +47,7 @@ int fold_check_forward(struct fold_check *k)
 {
     struct fold_forward *fwd = k->volume->store->forward;
     struct tables t = {.k = k};
-    t.dirfd = fold_io_open(k->storefd, "segments", O_RDONLY | O_DIRECTORY, 0);
+    t.dirfd = fold_check_open_segments(k);
     if (t.dirfd < 0)
         return t.dirfd;
     int rc = fold_io_list(t.dirfd, check_table_name, &t);

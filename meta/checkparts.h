@@ -74,9 +74,11 @@ struct fold_check {
     size_t node_count, node_cap;
     fold_ino lost_found; /* 0 until needed */
     unsigned round;
-    uint64_t mended;   /* in this round */
-    bool index_broken; /* it must be made anew before the volume is opened for writing */
-    bool *seen;        /* parallel to result->problems: found in this round */
+    uint64_t mended;             /* in this round */
+    bool index_broken;           /* it must be made anew before the volume is opened for writing */
+    bool salvaged;               /* the catalog database was made anew */
+    struct fold_shadow *overlay; /* without writing: segments/ with what the journal puts back */
+    bool *seen;                  /* parallel to result->problems: found in this round */
     size_t seen_cap;
 };
 
@@ -96,6 +98,9 @@ struct fold_txn;
 bool fold_check_commit(struct fold_check *k, struct fold_txn *t);
 
 void fold_check_tell(const struct fold_check *k, const char *step, uint64_t done, uint64_t total);
+
+/* Opens segments/, or what stands for it; -errno. */
+int fold_check_open_segments(const struct fold_check *k) FOLD_MUST;
 
 /* Segment files by themselves; before the volume is opened. */
 int fold_check_segments(struct fold_check *k) FOLD_MUST;

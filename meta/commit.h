@@ -65,6 +65,9 @@ struct fold_txn {
     int64_t files, directories, others, logical_bytes;
 };
 
+/* How the database of the catalog is opened; 0 = the default. */
+struct fold_kv_options fold_catalog_kv_options(uint64_t cache_bytes, uint64_t journal_bytes);
+
 /* Value of FOLD_KEY_COUNTERS and note of each journal record. */
 #define FOLD_COUNTERS_MAX 80 /* at most FOLD_JOURNAL_NOTE_MAX */
 size_t fold_counters_encode(uint8_t out[FOLD_COUNTERS_MAX], fold_lsn applied,

@@ -9,6 +9,7 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -179,6 +180,8 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
     }
     if (rc == 0 && dirfd >= 0 && !opt->read_only)
         rc = room_to_open(dirfd);
+    if (rc == 0 && !opt->read_only)
+        rc = fold_manifest_mend(dirfd, name);
     if (rc == 0)
         rc = make_path(kv->dirfd, name, path);
     if (rc == 0)
@@ -203,6 +206,25 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
 fail:
     fold_kv_close(kv);
     return rc;
+}
+
+int fold_kv_repair(int dirfd, const char *name, const struct fold_kv_options *opt)
+{
+    char path[PATH_BYTES];
+    rocksdb_options_t *options;
+    int rc = fault(FOLD_KV_OPEN);
+    if (rc == 0)
+        rc = room_to_open(dirfd);
+    if (rc == 0)
+        rc = make_path(dirfd, name, path);
+    if (rc == 0)
+        rc = make_options(opt, &options);
+    if (rc < 0)
+        return rc;
+    char *message = NULL;
+    rocksdb_repair_db(options, path, &message);
+    rocksdb_options_destroy(options);
+    return message != NULL ? raise_error("repair", message) : 0;
 }
 
 void fold_kv_close(struct fold_kv *kv)

@@ -45,6 +45,13 @@ struct fold_kv_options {
 int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
                  struct fold_kv **out) FOLD_MUST;
 
+/*
+ * Makes a database that cannot be opened one that can, from the table files that are there; what
+ * was in others is lost, and what was deleted may be back. Files that cannot be used are moved to
+ * its folder `lost`. The database must not be open.
+ */
+int fold_kv_repair(int dirfd, const char *name, const struct fold_kv_options *opt) FOLD_MUST;
+
 /* Closes without flushing. All iterators, values and SST writers must be gone. NULL is fine. */
 void fold_kv_close(struct fold_kv *kv);
 

@@ -20,11 +20,20 @@
 /* True if the data of a journal record is one. */
 bool fold_redo_is(const void *data, size_t len);
 
+struct fold_shadow;
+
 /*
  * Puts the bytes of all redo records of the journal below `storefd` back where they are missing.
  * Segment files that do not exist are left alone. Before the store is opened, for writing only.
  * -errno, -FOLD_E_BAD_JOURNAL.
  */
 int fold_redo_run(int storefd) FOLD_MUST;
+
+/*
+ * For reading only: if bytes are missing, *out is a copy of segments/ that has them, to be used in
+ * its place and destroyed when the store is closed; else NULL. Only segments that bytes are missing
+ * in are copied, the others linked. Nothing in the store changes. As fold_redo_run.
+ */
+int fold_redo_overlay(int storefd, struct fold_shadow **out) FOLD_MUST;
 
 #endif

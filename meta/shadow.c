@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copies a database directory without its table files, which are linked symbolically through a
- * descriptor that the shadow holds open. Table files never change and a deleted link leaves its
- * target alone.
+ * Links go through a descriptor of the directory that the shadow holds open; a deleted link leaves
+ * its target alone.
  */
 #include "meta/shadow.h"
 
@@ -28,17 +27,26 @@ static bool has_suffix(const char *name, const char *suffix)
     return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-static int copy_one(void *arg, const char *name)
+enum fold_shadow_how fold_shadow_database(void *arg, const char *name)
 {
-    struct fold_shadow *s = arg;
-    if (has_suffix(name, ".sst")) {
-        char target[512];
-        (void)snprintf(target, sizeof target, "/proc/self/fd/%d/%s", s->source, name);
-        return symlinkat(target, s->fd, name) < 0 ? -errno : 0;
-    }
-    if (strcmp(name, "CURRENT") != 0 && strncmp(name, "MANIFEST-", 9) != 0 &&
-        strncmp(name, "OPTIONS-", 8) != 0)
-        return 0;
+    (void)arg;
+    if (has_suffix(name, ".sst"))
+        return FOLD_SHADOW_LINK;
+    if (strcmp(name, "CURRENT") == 0 || strncmp(name, "MANIFEST-", 9) == 0 ||
+        strncmp(name, "OPTIONS-", 8) == 0)
+        return FOLD_SHADOW_COPY;
+    return FOLD_SHADOW_SKIP;
+}
+
+static int link_file(const struct fold_shadow *s, const char *name)
+{
+    char target[512];
+    (void)snprintf(target, sizeof target, "/proc/self/fd/%d/%s", s->source, name);
+    return symlinkat(target, s->fd, name) < 0 ? -errno : 0;
+}
+
+static int copy_file(const struct fold_shadow *s, const char *name)
+{
     FOLD_AUTO(free) void *data = NULL;
     size_t len = 0;
     int rc = fold_io_slurp(s->source, name, COPY_MAX, &data, &len);
@@ -48,13 +56,33 @@ static int copy_one(void *arg, const char *name)
     return fd < 0 ? fd : fold_io_pwrite(fd, data, len, 0);
 }
 
+struct filling {
+    struct fold_shadow *shadow;
+    fold_shadow_fn fn;
+    void *arg;
+};
+
+static int take_one(void *arg, const char *name)
+{
+    const struct filling *f = arg;
+    switch (f->fn(f->arg, name)) {
+    case FOLD_SHADOW_LINK:
+        return link_file(f->shadow, name);
+    case FOLD_SHADOW_COPY:
+        return copy_file(f->shadow, name);
+    default:
+        return 0;
+    }
+}
+
 static int remove_one(void *arg, const char *name)
 {
     struct fold_shadow *s = arg;
     return fold_io_unlink(s->fd, name);
 }
 
-int fold_shadow_create(int dirfd, const char *name, struct fold_shadow **out)
+int fold_shadow_create(int dirfd, const char *name, fold_shadow_fn fn, void *arg,
+                       struct fold_shadow **out)
 {
     struct fold_shadow *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -72,7 +100,8 @@ int fold_shadow_create(int dirfd, const char *name, struct fold_shadow **out)
     }
     if (rc == 0) {
         s->fd = fold_io_open(AT_FDCWD, s->path, O_RDONLY | O_DIRECTORY, 0);
-        rc = s->fd < 0 ? s->fd : fold_io_list(s->source, copy_one, s);
+        struct filling f = {s, fn, arg};
+        rc = s->fd < 0 ? s->fd : fold_io_list(s->source, take_one, &f);
     }
     if (rc < 0) {
         fold_shadow_destroy(s);

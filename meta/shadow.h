@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A private copy of the catalog database for read-only mounts: table files as symbolic links, the
- * rest copied, in a temporary directory outside the store. The journal can be replayed into it
- * without changing the store.
+ * A private copy of a directory of the store for read-only use: files that never change as symbolic
+ * links, the rest copied, in a temporary directory outside the store. What the journal holds can
+ * be put into it without changing the store.
  */
 #ifndef FOLD_META_SHADOW_H
 #define FOLD_META_SHADOW_H
@@ -11,8 +11,20 @@
 
 struct fold_shadow;
 
-/* Makes the copy of directory `name` below `dirfd` (kept as a duplicate) in $TMPDIR or /tmp. */
-int fold_shadow_create(int dirfd, const char *name, struct fold_shadow **out) FOLD_MUST;
+enum fold_shadow_how { FOLD_SHADOW_SKIP, FOLD_SHADOW_LINK, FOLD_SHADOW_COPY };
+
+/* What to do with file `name` of the directory. */
+typedef enum fold_shadow_how (*fold_shadow_fn)(void *arg, const char *name);
+
+/*
+ * Makes the copy of directory `name` below `dirfd` (kept as a duplicate) in $TMPDIR or /tmp; `fn`
+ * is called for each file in it. -errno.
+ */
+int fold_shadow_create(int dirfd, const char *name, fold_shadow_fn fn, void *arg,
+                       struct fold_shadow **out) FOLD_MUST;
+
+/* What a database directory needs: table files linked, the rest copied as far as it matters. */
+enum fold_shadow_how fold_shadow_database(void *arg, const char *name);
 
 /* Path of the copy; owned by the shadow. */
 const char *fold_shadow_path(const struct fold_shadow *s);

@@ -76,7 +76,8 @@ static int open_writers(struct fold_store *s)
 
 static int open_parts(struct fold_store *s, int storefd)
 {
-    s->dirfd = fold_io_open(storefd, "segments", O_RDONLY | O_DIRECTORY, 0);
+    const char *name = s->opt.segments != NULL ? s->opt.segments : "segments";
+    s->dirfd = fold_io_open(storefd, name, O_RDONLY | O_DIRECTORY, 0);
     int rc = FOLD_MIN(s->dirfd, 0);
     if (rc == 0)
         rc = fold_segset_create(&s->set);

@@ -28,7 +28,8 @@ struct fold_store_options {
     uint64_t index_cache_bytes;    /* RocksDB cache of the index; 0 = 64 MiB */
     uint64_t locality_cache_bytes; /* fingerprint lists of recent segments; 0 = 64 MiB */
     bool read_only;
-    unsigned appenders; /* segments open for appending at once; 0 = 2 */
+    const char *segments; /* read-only: what stands for segments/; NULL = none. Not copied */
+    unsigned appenders;   /* segments open for appending at once; 0 = 2 */
 };
 
 /* "Everything below `end` bytes of segment `seg` is needed." */

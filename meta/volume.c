@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mkfs, open and close of a store directory. The superblock is written last by mkfs, so a directory
- * is a store only when everything else of it is complete. Order of opening: superblock, lock,
+ * is a store only when everything else of it is complete; until then a file says that what is in it
+ * is mkfs' own and may be thrown away. Order of opening: superblock, lock,
  * store, catalog; closing goes backwards, because the catalog's last checkpoint needs the store.
  */
 #include "meta/volume.h"
@@ -10,6 +11,7 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/redo.h"
+#include "meta/shadow.h"
 #include "meta/superblock.h"
 
 #include <fcntl.h>
@@ -20,21 +22,41 @@
 static const char *const subdirs[] = {"catalog", "index",     "segments",
                                       "journal", "snapshots", "run"};
 
+/* There from before mkfs makes anything until the directory is a store; locked by mkfs. */
+#define BEGUN "mkfs.begun"
+
+/* Files that mkfs makes beside the directories. */
+static const char *const own_files[] = {BEGUN, "lock", "volume.bak.new"};
+
+static bool is_own(const char *name)
+{
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(subdirs); i++)
+        if (strcmp(name, subdirs[i]) == 0)
+            return true;
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(own_files); i++)
+        if (strcmp(name, own_files[i]) == 0)
+            return true;
+    return false;
+}
+
 static int reject_name(void *arg, const char *name)
 {
-    (void)arg;
+    const bool *unfinished = arg;
     /* The root of a fresh host filesystem counts as empty. */
-    return strcmp(name, "lost+found") == 0 ? 0 : -FOLD_E_STORE_EXISTS;
+    return strcmp(name, "lost+found") == 0 || (*unfinished && is_own(name)) ? 0
+                                                                            : -FOLD_E_STORE_EXISTS;
 }
 
 static int remove_name(void *arg, const char *name)
 {
     const int *dirfd = arg;
-    (void)unlinkat(*dirfd, name, 0);
+    if (strcmp(name, BEGUN) != 0)
+        (void)unlinkat(*dirfd, name, 0);
     return 0;
 }
 
-/* Takes back what an unfinished mkfs made. Best effort: the directory was empty before. */
+/* Takes back what an unfinished mkfs made, but for the file that says so. Best effort: the
+ * directory was empty before. */
 static void clean_up(int storefd)
 {
     for (size_t i = 0; i < FOLD_ARRAY_LEN(subdirs); i++) {
@@ -131,29 +153,53 @@ static int sync_parent(int storefd)
     return parent < 0 ? 0 : fold_io_fsync(parent);
 }
 
+/* Marks the directory as being made: it must be empty, or hold only what a killed mkfs left. */
+static int begin(int storefd, int *lockfd)
+{
+    struct fold_volume_params there;
+    struct stat st;
+    bool unfinished = fstatat(storefd, BEGUN, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    int rc = fold_io_list(storefd, reject_name, &unfinished);
+    if (rc < 0)
+        return rc;
+    int fd = fold_io_open(storefd, BEGUN, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fd;
+    *lockfd = fd;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+    /* Another mkfs may have been faster: now it is either done or dead. */
+    if (fold_superblock_read(storefd, false, &there) != -FOLD_E_NOT_A_STORE)
+        return -FOLD_E_STORE_EXISTS;
+    rc = fold_io_fsync(storefd);
+    if (rc == 0 && unfinished) {
+        fold_warn("mkfs: what an earlier mkfs that did not finish has left is removed");
+        clean_up(storefd);
+    }
+    return rc;
+}
+
 int fold_volume_format(const char *path, const struct fold_volume_params *wanted)
 {
     int made = fold_io_mkdir(AT_FDCWD, path, 0700);
     if (made < 0 && made != -EEXIST)
         return made;
     FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    int rc = fd < 0 ? fd : fold_io_list(fd, reject_name, NULL);
-    if (rc < 0) {
-        if (made == 0)
-            (void)rmdir(path);
-        return rc;
-    }
-    if (fchmod(fd, 0700) < 0)
+    FOLD_AUTO(close) int begun = -1;
+    int rc = fd < 0 ? fd : begin(fd, &begun);
+    bool mine = rc == 0;
+    if (rc == 0 && fchmod(fd, 0700) < 0)
         rc = -errno;
     if (rc == 0)
         rc = fill(fd, wanted);
     if (rc == 0)
         rc = sync_parent(fd);
-    if (rc < 0) {
+    if (rc < 0 && mine)
         clean_up(fd);
-        if (made == 0)
-            (void)rmdir(path);
-    }
+    if (mine || (begun >= 0 && rc != -FOLD_E_LOCKED))
+        (void)unlinkat(fd, BEGUN, 0);
+    if (rc < 0 && made == 0)
+        (void)rmdir(path);
     return rc;
 }
 
@@ -182,6 +228,10 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
         rc = spend_reserve(v->fd);
     if (rc == 0 && !opt->read_only)
         rc = fold_redo_run(v->fd);
+    if (rc == 0 && opt->read_only && store.segments == NULL) {
+        rc = fold_redo_overlay(v->fd, &v->overlay);
+        store.segments = v->overlay != NULL ? fold_shadow_path(v->overlay) : NULL;
+    }
     if (rc == 0)
         rc = fold_store_open(v->fd, &store, &v->store);
     if (rc == 0)
@@ -216,6 +266,7 @@ int fold_volume_close(struct fold_volume *v, bool clean)
     clean = clean && !v->read_only;
     int rc = fold_catalog_close(v->catalog, clean);
     int rc2 = fold_store_close(v->store, clean);
+    fold_shadow_destroy(v->overlay);
     if (v->lockfd >= 0)
         (void)close(v->lockfd);
     if (v->fd >= 0)

@@ -27,8 +27,9 @@ struct fold_volume {
     struct fold_volume_params params; /* fixed after open */
     struct fold_store *store;
     struct fold_catalog *catalog;
-    int fd;     /* the store directory */
-    int lockfd; /* holds the lock */
+    struct fold_shadow *overlay; /* read-only: stands for segments/; NULL if not needed */
+    int fd;                      /* the store directory */
+    int lockfd;                  /* holds the lock */
     bool read_only;
 };
 

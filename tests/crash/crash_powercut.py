@@ -2,19 +2,24 @@
 """Power cuts: states a store may be left in are built from a record of everything the daemon did to it, mounted, judged.
 
 The workload runs against a daemon with recorder.so preloaded. For a sample of cut points and every way to lose what was
-not synced (dropped, reordered, torn at 512 bytes and 4 KiB, names lost), rebuild makes the store, it is mounted,
-and crashwork judges the files by what had been acknowledged at the cut. FOLD_CUTS sets the states (72; 3000 with
-FOLDFS_TEST_LONG=1), FOLD_SEED the seed. A state that fails is named so that it can be made again.
+not synced (dropped, reordered, torn at 512 bytes and 4 KiB, names lost in order or in any order), rebuild makes the
+store, it is mounted, and crashwork judges the files by what had been acknowledged at the cut. Every fourth state is first
+looked at by fsck and mounted read-only: neither may miss anything, nor change it. FOLD_CUTS sets the states (96; 3000 with
+FOLDFS_TEST_LONG=1), FOLD_SEED the seed, FOLD_CUT_MODE one of the ways only. A state that fails is named so that it can be
+made again.
 
 ctest-labels: crash mount
 """
 
+import json
 import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -24,16 +29,30 @@ from lib.case import need_fold
 from lib.volume import LONG, Volume, VolumeError
 
 BIN = os.environ.get("FOLD_CRASH_BIN", "")
-CUTS = int(os.environ.get("FOLD_CUTS", "3000" if LONG else "72"))
+CUTS = int(os.environ.get("FOLD_CUTS", "3000" if LONG else "96"))
 SEED = int(os.environ.get("FOLD_SEED", "0")) or (int(time.time()) % 1000000 if LONG else 1)
 KEEP = os.environ.get("FOLD_KEEP_STATE")
 OPS = int(os.environ.get("FOLD_CUT_OPS", "1500" if LONG else "250"))
-MODES = 6
+MODES = 7
+ONLY = os.environ.get("FOLD_CUT_MODE")
 WORKERS = 2
+MAGIC, MARK = 0x4c435246, 13  # as in crashlog.h
 
 
 def program(name):
     return os.path.join(BIN, name) if BIN else os.path.join(HERE, name)
+
+
+def stamp(store):
+    """Names and content of everything in the store but the lock and run/."""
+    out = []
+    for folder, _, names in sorted(os.walk(store)):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if name != "lock" and os.path.isfile(path):
+                with open(path, "rb") as file:
+                    out.append((path, hash(file.read())))
+    return out
 
 
 @need_fold
@@ -69,7 +88,7 @@ class PowerCut(unittest.TestCase):
         self.assertEqual([worker.wait() for worker in workers], [0] * len(workers))
 
     def record(self, ops, pause_us, mount_opts="", again=False):
-        """Runs the workload with everything recorded; returns the number of records.
+        """Runs the workload with everything recorded; returns the number of records, and what they are.
 
         With `again`: a clean unmount, a second mount and workload, a kill, and the recovery are recorded as well.
         """
@@ -77,12 +96,17 @@ class PowerCut(unittest.TestCase):
         self.mount_recorded(mount_opts)
         self.work(range(WORKERS), ops, pause_us)
         self.vol.umount()
+        self.mark_durable()
         if again:
             self.mount_recorded(mount_opts)
             self.work(range(WORKERS, 2 * WORKERS), ops // 2, pause_us)
             self.vol.kill9()
             self.mount_recorded(mount_opts)
             self.vol.umount()
+        return self.records()
+
+    def records(self):
+        """The number of records, and what they are."""
         if KEEP:
             shutil.copy(self.log, KEEP + ".log")
             shutil.copytree(self.base, KEEP + ".base", dirs_exist_ok=True)
@@ -90,8 +114,8 @@ class PowerCut(unittest.TestCase):
         self.assertEqual(said.returncode, 0, "calls that cannot be replayed: " + said.stdout)
         return int(re.search(r"records (\d+)", said.stdout).group(1)), said.stdout.strip()
 
-    def judge(self, cut, mode, seed):
-        """Makes one state, mounts it, checks it; returns what is wrong, or None."""
+    def make(self, cut, mode, seed):
+        """Makes one state; returns what rebuild says of each worker: number, begun, acknowledged, settled."""
         shutil.rmtree(self.vol.store, ignore_errors=True)
         said = subprocess.run([program("rebuild"), "make", self.log, self.base, str(cut), str(mode), str(seed),
                                self.vol.store], capture_output=True, text=True)
@@ -99,14 +123,19 @@ class PowerCut(unittest.TestCase):
         if KEEP:
             shutil.rmtree(KEEP, ignore_errors=True)
             shutil.copytree(self.vol.store, KEEP)
+        return [words for words in map(str.split, said.stdout.splitlines()) if words[0] != "pending"]
+
+    def judge(self, cut, mode, seed, also_reading=False):
+        """Makes one state, mounts it, checks it; returns what is wrong, or None."""
+        workers = self.make(cut, mode, seed)
         try:
+            wrong = self.read_only(workers) if also_reading else None
+            if wrong:
+                return wrong
             self.vol.mount()
-            for line in said.stdout.splitlines():
-                words = line.split()
-                if words[0] != "pending":
-                    wrong = self.check_worker(*words)
-                    if wrong:
-                        return wrong
+            wrong = self.check_workers(workers)
+            if wrong:
+                return wrong
             with open(self.vol.path("new"), "wb") as out:
                 out.write(b"usable" * 10000)
             self.vol.umount()
@@ -116,7 +145,33 @@ class PowerCut(unittest.TestCase):
             self.vol.kill9()
         return None
 
-    def check_worker(self, worker, begun, acked, settled):
+    def read_only(self, workers):
+        """What fsck and a read-only mount make of the state; neither changes anything."""
+        before = stamp(self.vol.store)
+        fsck = self.vol.command("fsck", self.vol.store, check=False)
+        if fsck.returncode:
+            return "fsck of the state as it is: exit %d\n%s" % (fsck.returncode, fsck.stdout[:2000] + fsck.stderr)
+        self.vol.mount("ro")
+        wrong = self.check_workers(workers)
+        self.vol.umount()
+        if wrong:
+            return "read-only: " + wrong
+        return None if stamp(self.vol.store) == before else "reading changed the store"
+
+    def check_workers(self, workers):
+        for words in workers:
+            wrong = self.check_worker(*words)
+            if wrong:
+                return wrong
+        return None
+
+    def mark_durable(self):
+        """Notes in the log that everything done so far must survive from now on."""
+        with open(self.log, "ab") as log:
+            log.write(struct.pack("<IIQQQQQIIQ", MAGIC, MARK, 0, 0, 0, 2, time.monotonic_ns(), 0, 0, 0))
+
+    def check_worker(self, worker, begun, acked, late, durable):
+        settled = str(max(int(late), int(durable))) if self.kind == "paced" else durable
         check = subprocess.run(
             [program("crashwork"), "check", self.vol.path("w" + worker), str(SEED * 100 + int(worker)), begun,
              acked, settled, self.kind], capture_output=True, text=True, timeout=120)
@@ -127,12 +182,16 @@ class PowerCut(unittest.TestCase):
 
     def cut(self, records, cuts, what):
         rng = random.Random(SEED)
+        listed = subprocess.run([program("rebuild"), "list", self.log], capture_output=True, text=True, check=True).stdout
+        names = [int(number) for number in re.findall(r"^(\d+) (?:create|rename|unlink|link) ", listed, re.M)]
         losses = []
         began = time.monotonic()
         for number in range(cuts):
             cut = rng.randrange(records // 50, records + 1) if cuts < records else number % records + 1
-            mode, seed = number % MODES, rng.randrange(1 << 30)
-            wrong = self.judge(cut, mode, seed)
+            if number % 3 == 2:  # just after a change of names, of which there are few
+                cut = min(rng.choice(names) + rng.randrange(4), records)
+            mode, seed = int(ONLY or number % MODES), rng.randrange(1 << 30)
+            wrong = self.judge(cut, mode, seed, number % 4 == 1)
             if wrong:
                 losses.append("cut %d, mode %d, seed %d: %s" % (cut, mode, seed, wrong))
                 if len(losses) >= 5:
@@ -145,15 +204,76 @@ class PowerCut(unittest.TestCase):
         """Cuts while two writers work as fast as they can."""
         self.kind = "power"
         records, what = self.record(OPS, 0, "commit=300", again=True)
-        self.cut(records, CUTS * 2 // 3, what)
+        self.cut(records, CUTS // 2, what)
         wrong = [self.judge(records * i // 6, MODES, i) for i in range(2, 6)]
         self.assertNotEqual(wrong, [None] * 4, "a disk that does not sync was not noticed")
+
+    def trash(self, turn, stop):
+        """Writes and deletes big files between those of the workers, so that segments are full of garbage."""
+        rng = random.Random(SEED * 7 + turn)
+        left = []
+        for i in range(60):
+            path = self.vol.path("trash%d-%d" % (turn, i))
+            with open(path, "wb") as out:
+                out.write(rng.randbytes(rng.randrange(200000)))
+                out.flush()
+                if i % 8 == 0:
+                    os.fsync(out.fileno())
+            left.append(path)
+            if i % 3:
+                os.unlink(left.pop(rng.randrange(len(left))))
+            if stop.wait(0.01):
+                break
+
+    def collect(self, found):
+        """One collection of everything there is."""
+        said = json.loads(self.vol.command("gc", "--full", "--json", self.vol.mnt).stdout)
+        for key in found:
+            found[key] += said["segments_" + key]
+
+    def collect_on(self, stop, found):
+        while not stop.is_set():
+            self.collect(found)
+
+    def collected_turn(self, turn, found):
+        """A mount with writers, garbage and collections at the same time; then one collection at rest."""
+        stop = threading.Event()
+        self.mount_recorded("commit=300")
+        others = [threading.Thread(target=self.collect_on, args=(stop, found)),
+                  threading.Thread(target=self.trash, args=(turn, stop))]
+        for thread in others:
+            thread.start()
+        try:
+            self.work(range(turn * WORKERS, (turn + 1) * WORKERS), OPS, 2000)
+        finally:
+            stop.set()
+            for thread in others:
+                thread.join()
+        self.collect(found)
+
+    def test_collected(self):
+        """Cuts while everything that was deleted or replaced is collected, again and again: segments are dropped, and
+        what lives in others is copied, of this mount and of those before."""
+        self.kind = "power"
+        found = {"removed": 0, "copied": 0}
+        shutil.copytree(self.vol.store, self.base)
+        for turn in range(3):
+            self.collected_turn(turn, found)
+            if turn < 2:
+                self.vol.umount()
+                self.mark_durable()
+            else:
+                self.vol.kill9()
+        self.assertGreater(found["removed"], 0)
+        self.assertGreater(found["copied"], 0)
+        records, what = self.records()
+        self.cut(records, CUTS // 4, what + ", %(removed)d segments removed, %(copied)d copied" % found)
 
     def test_paced(self):
         """Cuts in a slow workload, where the background commit must have made old changes durable."""
         self.kind = "paced"
         records, what = self.record(240 if not LONG else 2000, 50000 if not LONG else 20000, "commit=1")
-        self.cut(records, CUTS // 3, what)
+        self.cut(records, CUTS // 4, what)
 
 
 if __name__ == "__main__":

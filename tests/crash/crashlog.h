@@ -26,7 +26,7 @@ enum crashlog_kind {
     CRASHLOG_SYNC_END,   /* of the sync numbered `aux`: what was logged before its beginning is
                             durable */
     CRASHLOG_MARK,       /* by the workload: worker `node`, operation `off`, `aux` 0 begins, 1
-                            acknowledged */
+                            acknowledged; 2: all acknowledged ones of all workers are durable */
     CRASHLOG_UNKNOWN     /* a call that cannot be replayed; its name in path */
 };
 

@@ -440,7 +440,10 @@ static void survive(struct disk *d, struct change *c, enum cut_mode mode, bool l
             settle(d, c);
         }
     } else if (!is_content(c)) {
-        if (mode == CUT_ORDERED ? name_kept : name_survives(d, c)) {
+        bool kept = mode == CUT_ORDERED ? name_kept
+                    : mode == CUT_NAMES ? some
+                                        : name_survives(d, c);
+        if (kept) {
             settle(d, c);
         }
     } else if (some && c->r.kind == CRASHLOG_WRITE && (mode == CUT_TEAR512 || mode == CUT_TEAR4K)) {

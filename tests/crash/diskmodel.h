@@ -20,6 +20,7 @@ enum cut_mode {
     CUT_TEAR512, /* any of them did, writes torn at 512 bytes */
     CUT_TEAR4K,  /* the same at 4 KiB */
     CUT_ORDERED, /* names changed in order up to some point; any of the writes */
+    CUT_NAMES,   /* any of the names, in any order, and any of the writes */
     CUT_MODES
 };
 

@@ -5,9 +5,9 @@
  * rebuild make LOG BASE CUT MODE SEED OUT  the store as a power cut after CUT records could leave
  * it, in OUT
  *
- * `make` prints for each worker: its number, operations begun and acknowledged, and those
- * acknowledged at least 8 s before the cut. BASE is a copy of the store as it was when recording
- * began.
+ * `make` prints for each worker: its number, operations begun and acknowledged, those acknowledged
+ * at least 8 s before the cut, and those known to be durable. BASE is a copy of the store as it was
+ * when recording began.
  */
 #include "tests/crash/diskmodel.h"
 
@@ -27,6 +27,7 @@
 struct progress {
     uint64_t begun;
     uint64_t acked;
+    uint64_t durable;
     uint64_t ack_time[MARKS];
 };
 
@@ -113,6 +114,12 @@ static int list(const char *log)
 
 static void note_mark(const struct crashlog_record *r)
 {
+    if (r->aux == 2) {
+        for (unsigned i = 0; i < WORKERS; i++) {
+            workers[i].durable = workers[i].acked;
+        }
+        return;
+    }
     struct progress *p = &workers[r->node % WORKERS];
     if (r->aux == 0) {
         p->begun = r->off + 1;
@@ -157,9 +164,10 @@ static int make(char **argv)
              argv[5]);
     for (unsigned i = 0; i < WORKERS; i++) {
         if (workers[i].begun) {
-            printf("%u %llu %llu %llu\n", i, (unsigned long long)workers[i].begun,
+            printf("%u %llu %llu %llu %llu\n", i, (unsigned long long)workers[i].begun,
                    (unsigned long long)workers[i].acked,
-                   (unsigned long long)settled(&workers[i], now));
+                   (unsigned long long)settled(&workers[i], now),
+                   (unsigned long long)workers[i].durable);
         }
     }
     printf("pending %zu\n", pending);

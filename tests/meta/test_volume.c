@@ -14,6 +14,7 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/inode.h"
+#include "meta/kv.h"
 #include "meta/superblock.h"
 #include "meta/volume.h"
 
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 static const struct fold_volume_params wanted = {
     .chunker = 1, .hash = 1, .codec = FOLD_CODEC_LZ4, .chunk_size = 16384};
@@ -188,6 +190,97 @@ static void a_failed_mkfs_leaves_nothing(void **state)
     assert_true(nth > 10);
 }
 
+static int die(void *arg, enum fold_io_op op, int fd, const char *name)
+{
+    int *left = arg;
+    (void)op;
+    (void)fd;
+    (void)name;
+    if (--*left == 0)
+        _exit(9);
+    return 0;
+}
+
+static int die_too(void *arg, enum fold_kv_op op)
+{
+    (void)op;
+    return die(arg, FOLD_IO_OPS, -1, NULL);
+}
+
+/* The child: mkfs that dies at the nth call into host or database. */
+static int dying_mkfs(const char *path, const char *nth)
+{
+    int left = (int)strtol(nth, NULL, 10);
+    fold_log_set_level(FOLD_LOG_ERROR);
+    fold_io_set_fault(die, &left);
+    fold_kv_set_fault(die_too, &left);
+    return fold_volume_format(path, &wanted) == 0 ? 0 : 8;
+}
+
+/* Runs it in a program of its own, because this one has threads of the database; true if it lived.
+ */
+static bool mkfs_dies_at(int nth)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%d", nth);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)execl("/proc/self/exe", "mkfs", store, text, (char *)NULL);
+        _exit(8);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 9);
+    return WEXITSTATUS(status) == 0;
+}
+
+static void a_killed_mkfs_can_be_repeated(void **state)
+{
+    (void)state;
+    unsigned repeated = 0;
+    bool lived;
+    int nth = 0;
+    do {
+        lived = mkfs_dies_at(++nth);
+        struct fold_volume_params p;
+        /* A second one dies as well, a little later. */
+        if (!lived && fold_volume_probe(store, &p) < 0)
+            (void)mkfs_dies_at(nth + 2);
+        if (fold_volume_probe(store, &p) < 0) {
+            assert_int_equal(fold_volume_format(store, &wanted), 0);
+            repeated++;
+        }
+        assert_int_equal(try_open(&rw), 0);
+        assert_int_equal(fold_volume_format(store, &wanted), -FOLD_E_STORE_EXISTS);
+        assert_int_equal(try_open(&rw), 0);
+        assert_int_equal(nftw(store, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+        assert_true(nth < 500);
+    } while (!lived);
+    assert_true(repeated > 20);
+}
+
+static void what_mkfs_did_not_make_is_safe(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth < 40; nth += 6) {
+        char path[128];
+        struct fold_volume_params p;
+        bool lived = mkfs_dies_at(nth);
+        (void)mkdir(store, 0700);
+        (void)snprintf(path, sizeof path, "%s/precious", store);
+        int fd = open(path, O_CREAT | O_WRONLY, 0600);
+        close(fd);
+        unsigned names = names_in(store);
+        if (!lived && fold_volume_probe(store, &p) < 0) {
+            assert_int_equal(fold_volume_format(store, &wanted), -FOLD_E_STORE_EXISTS);
+            assert_int_equal(access(path, F_OK), 0);
+            assert_int_equal(names_in(store), names);
+        }
+        assert_int_equal(nftw(store, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    }
+}
+
 static void what_is_not_a_store_is_told(void **state)
 {
     (void)state;
@@ -326,8 +419,10 @@ static void golden_superblock(void **state)
         assert_int_equal(fold_superblock_decode(bytes, len, &back), -FOLD_E_BAD_SUPERBLOCK);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3)
+        return dying_mkfs(argv[1], argv[2]);
     fold_log_set_level(FOLD_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_store_opens, setup, teardown),
@@ -335,6 +430,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(mkfs_wants_an_empty_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(mkfs_refuses_nonsense, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_mkfs_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_killed_mkfs_can_be_repeated, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_mkfs_did_not_make_is_safe, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_a_store_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(one_writer_or_many_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(one_damaged_copy_is_survived_and_mended, setup, teardown),
