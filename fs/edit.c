@@ -53,11 +53,28 @@ static int load(struct fold_edit *c, struct fold_edit_page *p)
     return rc;
 }
 
+/* Where the page is among those touched, or where it belongs. Most edits go forward. */
+static size_t place_of(const struct fold_edit *c, uint64_t page_no)
+{
+    size_t lo = 0, hi = c->count;
+    if (hi == 0 || c->pages[hi - 1].page_no < page_no)
+        return hi;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (c->pages[mid].page_no < page_no)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The page, loaded when first asked for; valid until the next call. NULL with the error noted. */
 static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
 {
-    for (size_t i = c->count; i > 0; i--)
-        if (c->pages[i - 1].page_no == page_no)
-            return &c->pages[i - 1];
+    size_t at = place_of(c, page_no);
+    if (at < c->count && c->pages[at].page_no == page_no)
+        return &c->pages[at];
     if (c->count == c->cap) {
         size_t cap = c->cap > 0 ? c->cap * 2 : 8;
         struct fold_edit_page *grown = realloc(c->pages, cap * sizeof *grown);
@@ -68,12 +85,15 @@ static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
         c->pages = grown;
         c->cap = cap;
     }
-    struct fold_edit_page *p = &c->pages[c->count];
-    *p = (struct fold_edit_page){.page_no = page_no};
+    struct fold_edit_page fresh = {.page_no = page_no};
     if (!dropped(c, page_no))
-        c->rc = load(c, p);
-    c->count += c->rc == 0;
-    return c->rc == 0 ? p : NULL;
+        c->rc = load(c, &fresh);
+    if (c->rc != 0)
+        return NULL;
+    memmove(&c->pages[at + 1], &c->pages[at], (c->count - at) * sizeof c->pages[0]);
+    c->pages[at] = fresh;
+    c->count++;
+    return &c->pages[at];
 }
 
 /* Cached copies of dropped pages must not be met again; a cached page that is not in the catalog is

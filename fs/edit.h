@@ -18,7 +18,7 @@ struct fold_edit {
     struct fold_session *session;
     struct fold_inode *inode;
     struct fold_txn *txn;
-    struct fold_edit_page *pages; /* touched, in no order */
+    struct fold_edit_page *pages; /* touched, in their order */
     size_t count, cap;
     uint64_t drops[FOLD_EDIT_DROPS]
                   [2]; /* first and last page: empty by now, whatever the catalog still has */
