@@ -94,6 +94,7 @@ void fold_compare_select(unsigned flags, struct fold_kernels *out)
     out->compare = compare[level];
     out->compare_batch = batches[level];
     out->chosen[FOLD_KERNEL_COMPARE] = level;
+    out->chosen[FOLD_KERNEL_COMPARE_BATCH] = level;
 }
 
 #else

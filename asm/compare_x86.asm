@@ -7,7 +7,7 @@
 ;
 ; Registers: rdi a, rsi b, both walk; rdx bytes left, r9 length at entry.
 
-%include "asm/fold.inc"
+%include "asm/walk.inc"
 
 FN compare, avx512, a, b, len
     mov         r9, lenq
@@ -58,13 +58,9 @@ FN compare, avx512, a, b, len
 .found:                                         ; lenq is 64 less than the bytes from aq on
     kmovq       rax, k1
     tzcnt       rax, rax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 64
-    RETFN
+    WALK_FOUND  64
 .equal:
-    mov         rax, r9
-    RETFN
+    WALK_ALL
 ENDFN
 
 FN compare, avx2, a, b, len
@@ -118,10 +114,7 @@ FN compare, avx2, a, b, len
     jz          .equal
 .found:                                         ; lenq is 32 less than the bytes from aq on
     tzcnt       eax, eax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 32
-    RETFN
+    WALK_FOUND  32
 .bytes:
     mov         al, [aq]
     cmp         al, [bq]
@@ -131,12 +124,9 @@ FN compare, avx2, a, b, len
     dec         lenq
     jnz         .bytes
 .byte:
-    mov         rax, r9
-    sub         rax, lenq
-    RETFN
+    WALK_HERE
 .equal:
-    mov         rax, r9
-    RETFN
+    WALK_ALL
 ENDFN
 
 ; %1 ^ the 16 bytes at %3, in %1; clobbers %2
@@ -210,10 +200,7 @@ FN compare, sse42, a, b, len
     jz          .equal
 .found:                                         ; lenq is 16 less than the bytes from aq on
     bsf         eax, eax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 16
-    RETFN
+    WALK_FOUND  16
 .bytes:
     mov         al, [aq]
     cmp         al, [bq]
@@ -223,10 +210,7 @@ FN compare, sse42, a, b, len
     dec         lenq
     jnz         .bytes
 .byte:
-    mov         rax, r9
-    sub         rax, lenq
-    RETFN
+    WALK_HERE
 .equal:
-    mov         rax, r9
-    RETFN
+    WALK_ALL
 ENDFN

@@ -17,6 +17,12 @@ uint32_t fold_crc32_combine(uint32_t crc1, uint32_t crc2, uint64_t len2)
     return fold_crcpoly_combine(FOLD_CRC32_POLY, crc1, crc2, len2);
 }
 
+/* Without the inversions, zeros only multiply the state by a power of x. */
+uint32_t fold_crc32_zeros(uint32_t crc, uint64_t len)
+{
+    return ~fold_crcpoly_combine(FOLD_CRC32_POLY, ~crc, 0, len);
+}
+
 #if FOLD_ASM
 
 uint32_t fold_crc32_sse42(uint32_t crc, const void *data, size_t len);

@@ -17,6 +17,9 @@ uint32_t fold_crc32_c(uint32_t crc, const void *data, size_t len);
  * of the second. */
 uint32_t fold_crc32_combine(uint32_t crc1, uint32_t crc2, uint64_t len2);
 
+/* CRC of what `crc` is the CRC of, followed by `len` zero bytes; O(log len). */
+uint32_t fold_crc32_zeros(uint32_t crc, uint64_t len);
+
 /* Puts the best version for `flags` into the table. */
 void fold_crc32_select(unsigned flags, struct fold_kernels *out);
 

@@ -36,8 +36,13 @@ static struct fold_kernels counted; /* fixed after once */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool ready; /* spares the call of pthread_once */
 
-static const char *const names[FOLD_KERNELS] = {"cdc",   "fingerprint", "crc32c",  "crc32",
-                                                "probe", "zero",        "compare", "entropy"};
+static const char *const names[FOLD_KERNELS] = {
+    [FOLD_KERNEL_CDC] = "cdc",         [FOLD_KERNEL_FINGERPRINT] = "fingerprint",
+    [FOLD_KERNEL_CRC32C] = "crc32c",   [FOLD_KERNEL_CRC32] = "crc32",
+    [FOLD_KERNEL_PROBE] = "probe",     [FOLD_KERNEL_ZERO] = "zero",
+    [FOLD_KERNEL_COMPARE] = "compare", [FOLD_KERNEL_COMPARE_BATCH] = "compare_batch",
+    [FOLD_KERNEL_ENTROPY] = "entropy",
+};
 
 const char *fold_kernel_name(enum fold_kernel kernel)
 {
@@ -58,13 +63,18 @@ void fold_kernels_select(unsigned flags, struct fold_kernels *out)
     fold_probe_select(flags, out);
 }
 
-static inline void tally(enum fold_kernel kernel)
+static inline void tally_many(enum fold_kernel kernel, size_t n)
 {
     if (__builtin_expect(mine == NULL, 0))
         mine = &slots[atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed) % SLOTS];
     atomic_uint_fast64_t *calls = &mine->calls[kernel];
-    atomic_store_explicit(calls, atomic_load_explicit(calls, memory_order_relaxed) + 1,
+    atomic_store_explicit(calls, atomic_load_explicit(calls, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+static inline void tally(enum fold_kernel kernel)
+{
+    tally_many(kernel, 1);
 }
 
 static size_t counted_cdc_scan(const uint8_t *data, size_t from, size_t to, int32_t form)
@@ -112,7 +122,8 @@ static size_t counted_compare(const void *a, const void *b, size_t len)
 
 static void counted_compare_batch(const struct fold_compare_pair *pairs, size_t n, uint64_t *same)
 {
-    tally(FOLD_KERNEL_COMPARE);
+    tally(FOLD_KERNEL_COMPARE_BATCH);
+    tally_many(FOLD_KERNEL_COMPARE, n);
     raw.compare_batch(pairs, n, same);
 }
 

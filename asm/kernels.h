@@ -22,6 +22,7 @@ enum fold_kernel {
     FOLD_KERNEL_PROBE,
     FOLD_KERNEL_ZERO,
     FOLD_KERNEL_COMPARE,
+    FOLD_KERNEL_COMPARE_BATCH,
     FOLD_KERNEL_ENTROPY,
     FOLD_KERNELS
 };
@@ -78,8 +79,9 @@ const struct fold_kernels *fold_kernels(void);
 struct fold_kernel_count {
     const char *name;
     const char *level; /* level of the implementation that the process uses */
-    uint64_t
-        calls; /* through fold_kernels(), all threads; exact up to 64 threads that call kernels */
+    /* Through fold_kernels(), all threads; exact up to 64 threads that call kernels. A batch of
+     * comparisons counts as one call of compare_batch and as one of compare for each pair. */
+    uint64_t calls;
 };
 
 /* Fills FOLD_KERNELS entries, in the order of enum fold_kernel. */

@@ -105,6 +105,20 @@ static double work_compare(struct input *in)
     return BUFFER / 2.0;
 }
 
+/* Chunks of PIECE bytes, as many as a batch of the product may hold. */
+static double work_compare_batch(struct input *in)
+{
+    enum { PAIRS = BUFFER / 2 / PIECE };
+    struct fold_compare_pair pairs[PAIRS];
+    uint64_t same[(PAIRS + 63) / 64];
+    for (size_t i = 0; i < PAIRS; i++)
+        pairs[i] =
+            (struct fold_compare_pair){in->a + i * PIECE, in->a + BUFFER / 2 + i * PIECE, PIECE};
+    in->k->compare_batch(pairs, PAIRS, same);
+    in->sink = same[0];
+    return BUFFER / 2.0;
+}
+
 static double work_entropy(struct input *in)
 {
     unsigned sum = 0;
@@ -126,6 +140,7 @@ static const struct {
     [FOLD_KERNEL_PROBE] = {work_probe, "Mkeys/s", 1e-6},
     [FOLD_KERNEL_ZERO] = {work_zero, "GB/s", 1e-9},
     [FOLD_KERNEL_COMPARE] = {work_compare, "GB/s", 1e-9},
+    [FOLD_KERNEL_COMPARE_BATCH] = {work_compare_batch, "GB/s", 1e-9},
     [FOLD_KERNEL_ENTROPY] = {work_entropy, "Mcalls/s", 1e-6},
 };
 
@@ -184,7 +199,7 @@ static bool make_input(struct input *in, const struct fold_kernels *k, enum fold
         memcpy(in->a + i, &v, sizeof v);
     }
     memset(in->b, 0, BUFFER);
-    if (kernel == FOLD_KERNEL_COMPARE)
+    if (kernel == FOLD_KERNEL_COMPARE || kernel == FOLD_KERNEL_COMPARE_BATCH)
         memcpy(in->a, in->a + BUFFER / 2, BUFFER / 2);
     return kernel != FOLD_KERNEL_PROBE || make_filter(in, &seed);
 }

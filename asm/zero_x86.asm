@@ -7,9 +7,9 @@
 ; vectors follow and the byte is located. data_run looks at the first 64 bytes of a block, which settles nearly every
 ; block that is not zero, before it runs over the rest.
 ;
-; Registers: rdi walks, rsi bytes left, r9 length at entry.
+; Registers of zero_run: rdi walks, rsi bytes left, r9 length at entry.
 
-%include "asm/fold.inc"
+%include "asm/walk.inc"
 
 ;=============================================================================================================== AVX-512
 FN zero_run, avx512, data, len
@@ -53,46 +53,9 @@ FN zero_run, avx512, data, len
 .found:                                 ; lenq is 64 less than the bytes from dataq on
     kmovq       rax, k1
     tzcnt       rax, rax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 64
-    RETFN
+    WALK_FOUND  64
 .all:
-    mov         rax, r9
-    RETFN
-ENDFN
-
-FN data_run, avx512, data, len, block
-    xor         eax, eax                ; start of the block
-    mov         r9, lenq
-    sub         r9, blockq              ; last start of a whole block
-    jb          .none
-.block:
-    vmovdqu64   zmm0, [dataq + rax]
-    vptestmd    k1, zmm0, zmm0
-    kortestw    k1, k1
-    jz          .deep
-.next:
-    add         rax, blockq
-    cmp         rax, r9
-    jbe         .block
-.none:
-    mov         rax, lenq
-    RETFN
-.deep:
-    lea         r8, [dataq + rax]
-    lea         r10, [r8 + blockq]
-.rest:
-    add         r8, 64
-    cmp         r8, r10
-    jae         .found
-    vmovdqu64   zmm0, [r8]
-    vptestmd    k1, zmm0, zmm0
-    kortestw    k1, k1
-    jz          .rest
-    jmp         .next
-.found:
-    RETFN
+    WALK_ALL
 ENDFN
 
 ;================================================================================================================== AVX2
@@ -137,10 +100,7 @@ FN zero_run, avx2, data, len
     jz          .all
 .found:                                     ; lenq is 32 less than the bytes from dataq on
     tzcnt       eax, eax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 32
-    RETFN
+    WALK_FOUND  32
 .bytes:
     cmp         byte [dataq], 0
     jne         .byte
@@ -148,45 +108,9 @@ FN zero_run, avx2, data, len
     dec         lenq
     jnz         .bytes
 .byte:
-    mov         rax, r9
-    sub         rax, lenq
-    RETFN
+    WALK_HERE
 .all:
-    mov         rax, r9
-    RETFN
-ENDFN
-
-FN data_run, avx2, data, len, block
-    xor         eax, eax
-    mov         r9, lenq
-    sub         r9, blockq
-    jb          .none
-.block:
-    vmovdqu     ymm0, [dataq + rax]
-    vpor        ymm0, ymm0, [dataq + rax + 32]
-    vptest      ymm0, ymm0
-    jz          .deep
-.next:
-    add         rax, blockq
-    cmp         rax, r9
-    jbe         .block
-.none:
-    mov         rax, lenq
-    RETFN
-.deep:
-    lea         r8, [dataq + rax]
-    lea         r10, [r8 + blockq]
-.rest:
-    add         r8, 64
-    cmp         r8, r10
-    jae         .found
-    vmovdqu     ymm0, [r8]
-    vpor        ymm0, ymm0, [r8 + 32]
-    vptest      ymm0, ymm0
-    jz          .rest
-    jmp         .next
-.found:
-    RETFN
+    WALK_ALL
 ENDFN
 
 ;================================================================================================================ SSE4.2
@@ -235,10 +159,7 @@ FN zero_run, sse42, data, len
     jz          .all
 .found:                                     ; lenq is 16 less than the bytes from dataq on
     bsf         eax, eax
-    add         rax, r9
-    sub         rax, lenq
-    sub         rax, 16
-    RETFN
+    WALK_FOUND  16
 .bytes:
     cmp         byte [dataq], 0
     jne         .byte
@@ -246,16 +167,26 @@ FN zero_run, sse42, data, len
     dec         lenq
     jnz         .bytes
 .byte:
-    mov         rax, r9
-    sub         rax, lenq
-    RETFN
+    WALK_HERE
 .all:
-    mov         rax, r9
-    RETFN
+    WALK_ALL
 ENDFN
 
+;============================================================================================================= data_run
 ; ZF if the 64 bytes at %1 are zero
-%macro ZERO64 1
+%macro ZERO64_avx512 1
+    vmovdqu64   zmm0, [%1]
+    vptestmd    k1, zmm0, zmm0
+    kortestw    k1, k1
+%endmacro
+
+%macro ZERO64_avx2 1
+    vmovdqu     ymm0, [%1]
+    vpor        ymm0, ymm0, [%1 + 32]
+    vptest      ymm0, ymm0
+%endmacro
+
+%macro ZERO64_sse42 1
     movdqu      xmm0, [%1]
     movdqu      xmm1, [%1 + 16]
     movdqu      xmm2, [%1 + 32]
@@ -266,13 +197,16 @@ ENDFN
     ptest       xmm0, xmm0
 %endmacro
 
-FN data_run, sse42, data, len, block
+; rdi data, rsi length, rdx block; rax start of the present block, r9 last start of a whole one, r8 and r10 the part of
+; a block that is looked at in full. %1 instruction set
+%macro DATA_RUN 1
+FN data_run, %1, data, len, block
     xor         eax, eax
     mov         r9, lenq
     sub         r9, blockq
     jb          .none
 .block:
-    ZERO64      dataq + rax
+    ZERO64_%1   dataq + rax
     jz          .deep
 .next:
     add         rax, blockq
@@ -288,9 +222,14 @@ FN data_run, sse42, data, len, block
     add         r8, 64
     cmp         r8, r10
     jae         .found
-    ZERO64      r8
+    ZERO64_%1   r8
     jz          .rest
     jmp         .next
 .found:
     RETFN
 ENDFN
+%endmacro
+
+DATA_RUN sse42
+DATA_RUN avx2
+DATA_RUN avx512

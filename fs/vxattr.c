@@ -5,6 +5,7 @@
  */
 #include "fs/vxattr.h"
 
+#include "fs/filesum.h"
 #include "fs/flush.h"
 #include "fs/session.h"
 #include "meta/base/gate.h"
@@ -20,7 +21,7 @@
 struct value {
     const char *name;
     bool walks; /* the whole volume; tells of other files */
-    void (*print)(const struct fold_usage *u, char out[VALUE_BYTES]);
+    void (*print)(const struct fold_usage *u, char out[VALUE_BYTES]); /* NULL: of the content */
 };
 
 struct task {
@@ -75,7 +76,7 @@ static const struct value values[] = {
     {"logical", false, print_logical},     {"stored", false, print_stored},
     {"unique", true, print_unique},        {"shared", true, print_shared},
     {"ratio", false, print_ratio},         {"chunks", false, print_chunks},
-    {"fragments", false, print_fragments},
+    {"fragments", false, print_fragments}, {"crc32", false, NULL},
 };
 
 static const struct value *find(const char *name)
@@ -86,7 +87,35 @@ static const struct value *find(const char *name)
     return NULL;
 }
 
-static int measure(struct fold_session *s, const struct task *t, struct fold_usage *out)
+static int measure(struct fold_session *s, const struct task *t, struct fold_inode *inode,
+                   char text[VALUE_BYTES])
+{
+    struct fold_usage_options opt = {.here_only = !t->value->walks};
+    struct fold_usage row, usage;
+    fold_ino from = inode->ino;
+    int rc = s->opt.read_only ? 0 : fold_flush_inode(s, inode);
+    if (rc != 0)
+        return rc;
+    unsigned token = fold_gate_enter(s->gate);
+    rc = fold_usage_measure(s->volume->store, s->volume->catalog, &from, 1, &opt, &row, &usage);
+    fold_gate_leave(s->gate, token);
+    if (rc == 0)
+        t->value->print(&usage, text);
+    return rc;
+}
+
+static int checksum(struct fold_session *s, const struct task *t, struct fold_inode *inode,
+                    char text[VALUE_BYTES])
+{
+    uint32_t crc = 0;
+    /* Who only asks for the length need not wait. */
+    int rc = t->size > 0 ? fold_filesum_crc32(s, inode, t->req, &crc) : 0;
+    if (rc == 0)
+        (void)snprintf(text, VALUE_BYTES, "%08" PRIx32, crc);
+    return rc;
+}
+
+static int find_out(struct fold_session *s, const struct task *t, char text[VALUE_BYTES])
 {
     struct fold_inode *inode;
     int rc = fold_itable_get(s->inodes, t->ino, &inode);
@@ -94,16 +123,10 @@ static int measure(struct fold_session *s, const struct task *t, struct fold_usa
         return rc;
     if (!S_ISREG(inode->type))
         rc = -ENODATA;
-    else if (!s->opt.read_only)
-        rc = fold_flush_inode(s, inode);
-    if (rc == 0) {
-        struct fold_usage_options opt = {.here_only = !t->value->walks};
-        struct fold_usage row;
-        fold_ino from = inode->ino;
-        unsigned token = fold_gate_enter(s->gate);
-        rc = fold_usage_measure(s->volume->store, s->volume->catalog, &from, 1, &opt, &row, out);
-        fold_gate_leave(s->gate, token);
-    }
+    else if (t->value->print != NULL)
+        rc = measure(s, t, inode, text);
+    else
+        rc = checksum(s, t, inode, text);
     fold_itable_put(s->inodes, inode);
     return rc == -ENOENT ? -ESTALE : rc;
 }
@@ -111,11 +134,8 @@ static int measure(struct fold_session *s, const struct task *t, struct fold_usa
 static void answer(void *arg)
 {
     struct task *t = arg;
-    struct fold_usage usage;
     char text[VALUE_BYTES];
-    int rc = measure(fold_req_session(t->req), t, &usage);
-    if (rc == 0)
-        t->value->print(&usage, text);
+    int rc = find_out(fold_req_session(t->req), t, text);
     if (rc == 0 && t->size > 0 && t->size < strlen(text))
         rc = -ERANGE;
     if (rc != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Extended attributes below user.foldfs. that are not stored but answered: what a file really
- * takes. Never listed; nobody can set or remove them.
+ * takes, and its checksum. Never listed; nobody can set or remove them.
  */
 #ifndef FOLD_FS_VXATTR_H
 #define FOLD_FS_VXATTR_H

@@ -166,30 +166,37 @@ static void find_twins(struct fold_dedup *d, struct batch *b)
     }
 }
 
-/* Compares bytes, or under a cryptographic fingerprint only sees to it that the stored copy is
- * whole. */
-static int look_at_hit(struct fold_dedup *d, const struct fold_chunk *p, struct fold_loc loc,
-                       bool *equal)
+/* Under a cryptographic fingerprint only sees to it that the stored copy is whole. */
+static int look_at_hit(struct fold_dedup *d, struct fold_loc loc)
 {
-    if (!fold_hasher_trusted(&d->hasher))
-        return fold_store_compare(d->store, loc, p->data, p->len, equal);
     struct fold_view view;
     int rc = fold_store_view(d->store, loc, &view);
-    if (rc != 0)
-        return rc;
-    fold_store_unview(d->store, &view);
-    *equal = true;
-    return 0;
+    if (rc == 0)
+        fold_store_unview(d->store, &view);
+    return rc;
 }
 
-/* Believes a hit only after it was looked at; heals a damaged copy from the good bytes at hand. */
-static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, struct fold_loc loc)
+/* Looks at the stored copies of n hits: compares bytes, all in one pass. */
+static void look_at_hits(struct fold_dedup *d, struct fold_match *hits, size_t n)
+{
+    if (!fold_hasher_trusted(&d->hasher)) {
+        fold_store_compare_batch(d->store, hits, n);
+        return;
+    }
+    for (size_t k = 0; k < n; k++) {
+        hits[k].rc = look_at_hit(d, hits[k].loc);
+        hits[k].equal = hits[k].rc == 0;
+    }
+}
+
+/* Believes a hit only as it was looked at; heals a damaged copy from the good bytes at hand. */
+static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, const struct fold_match *hit)
 {
     struct fold_chunk *p = &b->pieces[i];
-    bool equal = false;
-    int rc = look_at_hit(d, p, loc, &equal);
+    bool equal = hit->equal;
+    int rc = hit->rc;
     if (rc == -FOLD_E_BAD_RECORD || rc == -FOLD_E_LOST_CHUNK || rc == -EIO) {
-        rc = fold_store_heal(d->store, loc, p->data, p->len, &p->fp);
+        rc = fold_store_heal(d->store, hit->loc, p->data, p->len, &p->fp);
         equal = rc == 0;
         if (equal)
             add(&d->count.healed, 1);
@@ -201,7 +208,7 @@ static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, struct fo
     if (!fold_hasher_trusted(&d->hasher))
         b->verified += p->len;
     if (equal) {
-        p->loc = loc;
+        p->loc = hit->loc;
         p->duplicate = true;
         b->duplicate += p->len;
     } else {
@@ -210,6 +217,40 @@ static int settle_hit(struct fold_dedup *d, struct batch *b, size_t i, struct fo
         b->fresh[b->fresh_count++] = (uint16_t)i;
     }
     return 0;
+}
+
+static struct fold_match match_of(const struct fold_chunk *p, struct fold_loc loc)
+{
+    return (struct fold_match){.loc = loc, .data = p->data, .len = p->len};
+}
+
+/* Asks the store for n pieces that the filter may have seen, and looks at what it knows. */
+static int settle_maybe(struct fold_dedup *d, struct batch *b, const struct fold_fp *const *fps,
+                        const uint16_t *who, size_t n, bool ready)
+{
+    struct fold_loc locs[FOLD_DEDUP_BATCH];
+    enum fold_hit kinds[FOLD_DEDUP_BATCH];
+    struct fold_match hits[FOLD_DEDUP_BATCH];
+    uint16_t known[FOLD_DEDUP_BATCH];
+    size_t count = 0;
+    int rc = fold_store_find(d->store, fps, n, true, locs, kinds);
+    if (rc != 0)
+        return rc;
+    for (size_t k = 0; k < n; k++) {
+        b->locality += kinds[k] == FOLD_HIT_LOCALITY;
+        b->lookups += kinds[k] == FOLD_HIT_INDEX || kinds[k] == FOLD_HIT_NONE;
+        if (kinds[k] == FOLD_HIT_NONE) {
+            b->false_positives += ready;
+            b->fresh[b->fresh_count++] = who[k];
+        } else {
+            known[count] = who[k];
+            hits[count++] = match_of(&b->pieces[who[k]], locs[k]);
+        }
+    }
+    look_at_hits(d, hits, count);
+    for (size_t k = 0; rc == 0 && k < count; k++)
+        rc = settle_hit(d, b, known[k], &hits[k]);
+    return rc;
 }
 
 static int look_up(struct fold_dedup *d, struct batch *b)
@@ -249,33 +290,16 @@ static int look_up(struct fold_dedup *d, struct batch *b)
         }
     }
     add(&d->count.negatives, n - m);
-    if (m == 0)
-        return 0;
-    struct fold_loc locs[FOLD_DEDUP_BATCH];
-    enum fold_hit hits[FOLD_DEDUP_BATCH];
-    int rc = fold_store_find(d->store, ask, m, true, locs, hits);
-    if (rc != 0)
-        return rc;
-    for (size_t k = 0; k < m; k++) {
-        b->locality += hits[k] == FOLD_HIT_LOCALITY;
-        b->lookups += hits[k] == FOLD_HIT_INDEX || hits[k] == FOLD_HIT_NONE;
-        if (hits[k] == FOLD_HIT_NONE) {
-            b->false_positives += ready;
-            b->fresh[b->fresh_count++] = asked[k];
-            continue;
-        }
-        rc = settle_hit(d, b, asked[k], locs[k]);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
+    return m > 0 ? settle_maybe(d, b, ask, asked, m, ready) : 0;
 }
 
 /* A put that found its fingerprint stored by another thread is a hit like any other. */
 static int settle_race(struct fold_dedup *d, struct batch *b, size_t i, struct fold_loc loc)
 {
     size_t before = b->fresh_count;
-    int rc = settle_hit(d, b, i, loc);
+    struct fold_match hit = match_of(&b->pieces[i], loc);
+    look_at_hits(d, &hit, 1);
+    int rc = settle_hit(d, b, i, &hit);
     if (rc != 0 || b->fresh_count == before)
         return rc;
     b->fresh_count = before;

@@ -5,7 +5,7 @@
  * checked since they were mapped; `reported` which damage was already logged. Both are arrays of
  * words without locks.
  */
-#include "meta/reader.h"
+#include "meta/readerparts.h"
 
 #include "asm/kernels.h"
 #include "meta/base/err.h"
@@ -96,9 +96,8 @@ static bool table_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp 
     return i < count;
 }
 
-/* Counts a damaged or missing chunk once, and logs it once for each file; `code` says what. Returns
- * it. */
-static int report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp, int code)
+int fold_reader_report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp,
+                       int code)
 {
     char name[40] = "unknown";
     char file[40] = "";
@@ -139,65 +138,61 @@ static int crc_guarded(const uint8_t *payload, size_t len, uint32_t *crc)
     return rc;
 }
 
-/* A pinned record whose header was checked. */
-struct pinned {
-    struct fold_map *map;
-    struct fold_rec rec;
-    struct fold_loc loc; /* after forwarding */
-    const uint8_t *payload;
-};
-
 /* Reads and checks the header in a pinned mapping. */
 static int read_header(struct fold_reader *r, const struct fold_seg *seg, uint32_t end,
-                       struct pinned *p)
+                       struct fold_pinned *p)
 {
     uint8_t head[FOLD_REC_MAX_HEADER];
     uint32_t len = fold_rec_header_bytes(seg->ident.fp_width);
     if (end > p->map->len || end - p->loc.off < len)
-        return report(r, p->loc, NULL, -FOLD_E_BAD_RECORD);
+        return fold_reader_report(r, p->loc, NULL, -FOLD_E_BAD_RECORD);
     int rc = copy_guarded(head, p->map->base + p->loc.off, len);
     if (rc < 0)
-        return report(r, p->loc, NULL, rc);
+        return fold_reader_report(r, p->loc, NULL, rc);
     rc = fold_rec_decode(&seg->ident, p->loc.off, end, head, &p->rec);
     if (rc < 0)
-        return report(r, p->loc, NULL, rc);
+        return fold_reader_report(r, p->loc, NULL, rc);
     p->payload = p->map->base + p->loc.off + len;
     return 0;
 }
 
-static int pin(struct fold_reader *r, struct fold_loc loc, struct pinned *p)
+int fold_reader_pin(struct fold_reader *r, struct fold_loc loc, struct fold_pinned *p)
 {
     p->loc = fold_forward_resolve(r->forward, loc);
     const struct fold_seg *seg = fold_segset_get(r->set, p->loc.seg);
     if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE)
-        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+        return fold_reader_report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
     uint32_t end = atomic_load_explicit(&seg->data_end, memory_order_acquire);
     if (p->loc.off < FOLD_SEG_HEADER_BYTES || p->loc.off >= end)
-        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+        return fold_reader_report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
     int rc = fold_segmap_pin(r->map, seg, &p->map);
     if (rc == -ENOENT)
-        return report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
+        return fold_reader_report(r, p->loc, NULL, -FOLD_E_LOST_CHUNK);
     if (rc < 0)
-        return rc == -EIO ? report(r, p->loc, NULL, rc) : rc;
+        return rc == -EIO ? fold_reader_report(r, p->loc, NULL, rc) : rc;
     rc = read_header(r, seg, end, p);
     if (rc < 0)
         fold_segmap_unpin(r->map, p->map);
     return rc;
 }
 
-/* Checks the payload against its checksum. */
-static int check_payload(struct fold_reader *r, const struct pinned *p)
+void fold_reader_unpin(struct fold_reader *r, struct fold_pinned *p)
+{
+    fold_segmap_unpin(r->map, p->map);
+}
+
+int fold_reader_check(struct fold_reader *r, const struct fold_pinned *p)
 {
     uint32_t crc;
     int rc = crc_guarded(p->payload, p->rec.stored_len, &crc);
     if (rc < 0)
-        return report(r, p->loc, &p->rec.fp, rc);
+        return fold_reader_report(r, p->loc, &p->rec.fp, rc);
     if (crc != p->rec.payload_crc)
-        return report(r, p->loc, &p->rec.fp, -FOLD_E_BAD_RECORD);
+        return fold_reader_report(r, p->loc, &p->rec.fp, -FOLD_E_BAD_RECORD);
     return 0;
 }
 
-static int verify(struct fold_reader *r, const struct pinned *p)
+static int verify(struct fold_reader *r, const struct fold_pinned *p)
 {
     if (r->verify == FOLD_VERIFY_NONE)
         return 0;
@@ -205,7 +200,7 @@ static int verify(struct fold_reader *r, const struct pinned *p)
     if (r->verify == FOLD_VERIFY_FIRST &&
         atomic_load_explicit(cell, memory_order_relaxed) == word_of(p->loc))
         return 0;
-    int rc = check_payload(r, p);
+    int rc = fold_reader_check(r, p);
     if (rc == 0)
         atomic_store_explicit(cell, word_of(p->loc), memory_order_relaxed);
     return rc;
@@ -213,13 +208,13 @@ static int verify(struct fold_reader *r, const struct pinned *p)
 
 int fold_reader_view(struct fold_reader *r, struct fold_loc loc, struct fold_view *out)
 {
-    struct pinned p;
-    int rc = pin(r, loc, &p);
+    struct fold_pinned p;
+    int rc = fold_reader_pin(r, loc, &p);
     if (rc < 0)
         return rc;
     rc = verify(r, &p);
     if (rc < 0) {
-        fold_segmap_unpin(r->map, p.map);
+        fold_reader_unpin(r, &p);
         return rc;
     }
     *out = (struct fold_view){
@@ -249,8 +244,8 @@ void fold_reader_view_dup(struct fold_reader *r, const struct fold_view *v, stru
     *out = *v;
 }
 
-static int decode_guarded(enum fold_codec codec, const uint8_t *src, size_t len, void *dst,
-                          size_t raw_len)
+int fold_reader_unpack(enum fold_codec codec, const uint8_t *src, size_t len, void *dst,
+                       size_t raw_len)
 {
     int rc;
     int decoded = 0;
@@ -261,73 +256,32 @@ static int decode_guarded(enum fold_codec codec, const uint8_t *src, size_t len,
 
 int fold_reader_decode(struct fold_reader *r, const struct fold_view *v, void *dst)
 {
-    int rc = decode_guarded(v->codec, v->payload, v->stored_len, dst, v->raw_len);
-    return rc < 0 && rc != -ENOMEM ? report(r, v->loc, &v->fp, rc) : rc;
-}
-
-static int same_guarded(const void *data, const uint8_t *payload, size_t len, bool *same)
-{
-    int rc;
-    FOLD_GUARDED(rc, *same = fold_kernels()->compare(data, payload, len) == len);
-    return rc;
-}
-
-/* Equality of the pinned chunk with bytes of the same length. A mismatch may still be damage. */
-static int same_bytes(const struct pinned *p, const void *data, bool *same)
-{
-    if (p->rec.codec == FOLD_CODEC_NONE)
-        return same_guarded(data, p->payload, p->rec.raw_len, same);
-    void *raw = fold_codec_scratch(FOLD_SCRATCH_VERIFY, p->rec.raw_len);
-    if (raw == NULL)
-        return -ENOMEM;
-    int rc = decode_guarded(p->rec.codec, p->payload, p->rec.stored_len, raw, p->rec.raw_len);
-    if (rc == 0)
-        *same = fold_kernels()->compare(data, raw, p->rec.raw_len) == p->rec.raw_len;
-    return rc;
-}
-
-int fold_reader_compare(struct fold_reader *r, struct fold_loc loc, const void *data, uint32_t len,
-                        bool *equal)
-{
-    struct pinned p;
-    bool same = false;
-    int rc = pin(r, loc, &p);
-    if (rc < 0)
-        return rc;
-    if (p.rec.raw_len == len)
-        rc = same_bytes(&p, data, &same);
-    if (rc == -FOLD_E_BAD_RECORD || rc == -EIO)
-        rc = report(r, p.loc, &p.rec.fp, rc);
-    if (rc == 0 && !same)
-        rc = check_payload(r, &p);
-    fold_segmap_unpin(r->map, p.map);
-    if (rc == 0)
-        *equal = same;
-    return rc;
+    int rc = fold_reader_unpack(v->codec, v->payload, v->stored_len, dst, v->raw_len);
+    return rc < 0 && rc != -ENOMEM ? fold_reader_report(r, v->loc, &v->fp, rc) : rc;
 }
 
 int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *out)
 {
-    struct pinned p;
-    int rc = pin(r, loc, &p);
+    struct fold_pinned p;
+    int rc = fold_reader_pin(r, loc, &p);
     if (rc < 0)
         return rc;
     *out = p.rec.fp;
-    fold_segmap_unpin(r->map, p.map);
+    fold_reader_unpin(r, &p);
     return 0;
 }
 
 int fold_reader_sizes(struct fold_reader *r, struct fold_loc loc, uint32_t *raw_len,
                       uint32_t *record_bytes)
 {
-    struct pinned p;
-    int rc = pin(r, loc, &p);
+    struct fold_pinned p;
+    int rc = fold_reader_pin(r, loc, &p);
     if (rc < 0)
         return rc;
     uint8_t width = fold_segset_get(r->set, p.loc.seg)->ident.fp_width;
     *raw_len = p.rec.raw_len;
     *record_bytes = fold_rec_bytes(width, p.rec.stored_len);
-    fold_segmap_unpin(r->map, p.map);
+    fold_reader_unpin(r, &p);
     return 0;
 }
 

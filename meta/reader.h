@@ -25,6 +25,7 @@ void fold_reader_view_dup(struct fold_reader *r, const struct fold_view *v, stru
 int fold_reader_decode(struct fold_reader *r, const struct fold_view *v, void *dst) FOLD_MUST;
 int fold_reader_compare(struct fold_reader *r, struct fold_loc loc, const void *data, uint32_t len,
                         bool *equal) FOLD_MUST;
+void fold_reader_compare_batch(struct fold_reader *r, struct fold_match *m, size_t n);
 void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t bytes);
 
 /* The fingerprint in the header of the record at `loc`, payload not looked at. Errors as view. */

@@ -291,6 +291,11 @@ int fold_store_compare(struct fold_store *s, struct fold_loc loc, const void *da
     return fold_reader_compare(s->reader, loc, data, len, equal);
 }
 
+void fold_store_compare_batch(struct fold_store *s, struct fold_match *m, size_t n)
+{
+    fold_reader_compare_batch(s->reader, m, n);
+}
+
 struct fold_loc fold_store_where(struct fold_store *s, struct fold_loc loc)
 {
     return fold_forward_resolve(s->forward, loc);

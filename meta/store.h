@@ -117,6 +117,18 @@ int fold_store_decode(struct fold_store *s, const struct fold_view *v, void *dst
 int fold_store_compare(struct fold_store *s, struct fold_loc loc, const void *data, uint32_t len,
                        bool *equal) FOLD_MUST;
 
+/* A chunk at hand that may be a stored one. */
+struct fold_match {
+    struct fold_loc loc;
+    const void *data; /* owned by the caller until return */
+    uint32_t len;
+    int rc;     /* out: as fold_store_compare returns */
+    bool equal; /* out: false unless rc is 0 */
+};
+
+/* fold_store_compare for n chunks, each with an outcome of its own, in one pass over memory. */
+void fold_store_compare_batch(struct fold_store *s, struct fold_match *m, size_t n);
+
 /*
  * Healing: the caller holds good bytes of the damaged chunk at `loc` (fingerprint matches): stores
  * them anew and makes every reference to `loc` read the new record. Logged. -EEXIST: the damaged

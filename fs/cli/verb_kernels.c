@@ -37,7 +37,7 @@ static void print_text(const struct fold_kernel_row *row, size_t n)
 {
     const char *last = "";
     for (; n > 0; n--, row++) {
-        printf("%-12s %-7s %s", strcmp(last, row->name) != 0 ? row->name : "", row->level_name,
+        printf("%-14s %-7s %s", strcmp(last, row->name) != 0 ? row->name : "", row->level_name,
                row->selected ? "*" : " ");
         if (row->rate > 0)
             printf(" %9.2f %s", row->rate, row->unit);

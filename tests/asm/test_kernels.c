@@ -125,7 +125,8 @@ static void counts_calls(void **state)
     (void)state;
     static uint8_t data[4096];
     const struct fold_kernels *k = fold_kernels();
-    struct fold_compare_pair pair = {data, data, sizeof data};
+    const struct fold_compare_pair pair = {data, data, sizeof data};
+    const struct fold_compare_pair pairs[3] = {pair, pair, pair};
     uint64_t same;
     uint64_t before[FOLD_KERNELS];
     for (int i = 0; i < FOLD_KERNELS; i++)
@@ -137,14 +138,15 @@ static void counts_calls(void **state)
     (void)k->zero_run(data, 10);
     (void)k->data_run(data, 4096, 64);
     (void)k->compare(data, data, 10);
-    k->compare_batch(&pair, 1, &same);
+    k->compare_batch(pairs, 3, &same);
     (void)k->entropy(data, 4096);
-    assert_int_equal(same, 1);
+    assert_int_equal(same, 7);
     assert_int_equal(calls(FOLD_KERNEL_CDC) - before[FOLD_KERNEL_CDC], 1);
     assert_int_equal(calls(FOLD_KERNEL_CRC32C) - before[FOLD_KERNEL_CRC32C], 1);
     assert_int_equal(calls(FOLD_KERNEL_CRC32) - before[FOLD_KERNEL_CRC32], 1);
     assert_int_equal(calls(FOLD_KERNEL_ZERO) - before[FOLD_KERNEL_ZERO], 2);
-    assert_int_equal(calls(FOLD_KERNEL_COMPARE) - before[FOLD_KERNEL_COMPARE], 2);
+    assert_int_equal(calls(FOLD_KERNEL_COMPARE) - before[FOLD_KERNEL_COMPARE], 4);
+    assert_int_equal(calls(FOLD_KERNEL_COMPARE_BATCH) - before[FOLD_KERNEL_COMPARE_BATCH], 1);
     assert_int_equal(calls(FOLD_KERNEL_ENTROPY) - before[FOLD_KERNEL_ENTROPY], 1);
     assert_int_equal(calls(FOLD_KERNEL_PROBE) - before[FOLD_KERNEL_PROBE], 0);
 }

@@ -141,7 +141,7 @@ static void kernels_are_listed(void **state)
     expect("foldfs kernels cdc", FOLD_EXIT_USAGE, NULL, "too many operands");
     expect("foldfs kernels --fast", FOLD_EXIT_USAGE, NULL, "unknown option");
     setenv("FOLDFS_CPU", "scalar", 1);
-    expect("foldfs kernels", 0, "cdc          scalar  *", NULL);
+    expect("foldfs kernels", 0, "cdc            scalar  *", NULL);
     unsetenv("FOLDFS_CPU");
 }
 

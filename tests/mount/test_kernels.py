@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import unittest
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import need_fold
@@ -19,7 +20,8 @@ from lib.volume import PLAIN, Volume
 LEVELS = ("scalar", "sse42", "avx2", "avx512")
 MIB = 1 << 20
 CHUNK = 16384
-NAMES = {"cdc", "fingerprint", "crc32c", "crc32", "probe", "zero", "compare", "entropy"}
+NAMES = {"cdc", "fingerprint", "crc32c", "crc32", "probe", "zero", "compare", "compare_batch",
+         "entropy"}
 
 
 class Forced:
@@ -119,20 +121,24 @@ class Kernels(unittest.TestCase):
             big = forced.write("big", data[2 * MIB:])
             for calls, size in ((small, 2 * MIB), (big, 6 * MIB)):
                 chunks = size / CHUNK
-                for name in ("cdc", "fingerprint", "crc32c", "entropy"):
+                for name in ("cdc", "fingerprint", "crc32c"):
                     self.assertGreater(calls[name], 0.6 * chunks, name)
+                # Along a run that does not compress only some chunks are sampled.
+                self.assertGreater(calls["entropy"], 0.1 * chunks)
                 # Probes are in batches; the zero test covers long ranges.
                 self.assertGreater(calls["probe"], chunks / 256)
                 self.assertGreater(calls["zero"], 0)
                 self.assertLess(calls["fingerprint"], 4 * chunks)
             for name in ("cdc", "fingerprint", "entropy"):
                 self.assertGreater(big[name], 2 * small[name], name)
-            self.assertEqual(small["compare"] + big["compare"], 0)
+            for name in ("compare", "compare_batch", "crc32"):
+                self.assertEqual(small[name] + big[name], 0, name)
 
         self.each_level(work)
 
     def test_write_again(self):
-        """Duplicates are found through the filter and compared byte by byte, and neither sampled nor stored."""
+        """Duplicates are found through the filter and compared byte by byte, many in one pass, and neither sampled
+        nor stored."""
         data = random.Random(2).randbytes(4 * MIB)
 
         def work(forced, _):
@@ -142,6 +148,8 @@ class Kernels(unittest.TestCase):
             for name in ("cdc", "fingerprint", "compare"):
                 self.assertGreater(calls[name], 0.6 * chunks, name)
             self.assertGreater(calls["probe"], chunks / 256)
+            self.assertGreater(calls["compare_batch"], chunks / 256)
+            self.assertLess(calls["compare_batch"], 0.3 * chunks)
             self.assertLess(calls["entropy"], 0.05 * chunks)
 
         self.each_level(work)
@@ -180,6 +188,22 @@ class Kernels(unittest.TestCase):
             self.assertEqual(got, data)
             self.assertGreater(calls["crc32c"], 0.6 * len(data) / CHUNK)
             for name in ("cdc", "fingerprint", "probe", "entropy"):
+                self.assertEqual(calls[name], 0, name)
+
+        self.each_level(work)
+
+    def test_checksum(self):
+        """The attribute user.foldfs.crc32 is zlib's checksum of the content, by the kernel for it."""
+        rng = random.Random(7)
+        data = rng.randbytes(2 * MIB) + b"%d of many lines\n" % 12345 * 50000
+
+        def work(forced, _):
+            forced.write("file", data)
+            value = os.getxattr(forced.vol.path("file"), "user.foldfs.crc32").decode()
+            self.assertEqual(value, "%08x" % zlib.crc32(data))
+            calls = forced.rise()
+            self.assertGreater(calls["crc32"], 0)
+            for name in ("cdc", "fingerprint", "probe", "entropy", "compare"):
                 self.assertEqual(calls[name], 0, name)
 
         self.each_level(work)

@@ -8,16 +8,34 @@ import random
 import subprocess
 import sys
 import unittest
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import MountCase, need_fold
 
 MIB = 1 << 20
-NAMES = ("logical", "stored", "unique", "shared", "ratio", "chunks", "fragments")
+NAMES = ("logical", "stored", "unique", "shared", "ratio", "chunks", "fragments", "crc32")
 
 
 def noise(seed, size):
     return random.Random(seed).randbytes(size)
+
+
+def crc_of_zeros(count):
+    """What zlib would say of `count` zero bytes, by squaring: a state times x^8 for each."""
+    def times(a, b):
+        total = 0
+        for bit in range(31, -1, -1):
+            total ^= b if a >> bit & 1 else 0
+            b = b >> 1 ^ (0xEDB88320 if b & 1 else 0)
+        return total
+
+    state, power = 0xFFFFFFFF, 1 << 23
+    while count:
+        state = times(state, power) if count & 1 else state
+        power = times(power, power)
+        count >>= 1
+    return state ^ 0xFFFFFFFF
 
 
 @need_fold
@@ -132,6 +150,43 @@ class Usage(MountCase):
         self.in_child(lambda: self.assertEqual(
             (self.errno_of(os.getxattr, path, "user.foldfs.unique"), self.attr("f", "chunks")),
             (errno.EPERM, "1")), uid=1000, gid=1000)
+
+    def crc(self, name):
+        return self.attr(name, "crc32")
+
+    def test_checksum(self):
+        """zlib's checksum of what a reader would get: stored or dirty, compressed, repeated, with holes."""
+        text = b"".join(b"%d of many lines\n" % (i * i) for i in range(150000))
+        contents = {"empty": b"", "short": b"123456789", "noise": noise(8, 3 * MIB + 77), "text": text,
+                    "twice": noise(9, MIB) * 2, "zeros": bytes(5 * MIB + 1)}
+        for name, data in contents.items():
+            self.write(name, data)
+        self.assertEqual(self.crc("short"), "cbf43926")
+        for _ in range(2):
+            for name, data in contents.items():
+                self.assertEqual(self.crc(name), "%08x" % zlib.crc32(data), name)
+            self.vol.remount()
+        with open(self.path("noise"), "r+b", buffering=0) as file:
+            file.seek(12345)
+            file.write(b"dirty")
+            changed = contents["noise"][:12345] + b"dirty" + contents["noise"][12350:]
+            self.assertEqual(self.crc("noise"), "%08x" % zlib.crc32(changed))
+            file.truncate(MIB)
+            self.assertEqual(self.crc("noise"), "%08x" % zlib.crc32(changed[:MIB]))
+
+    def test_checksum_of_holes(self):
+        """Zeros at the end, between data and before it, as long as nobody would want to read."""
+        with open(self.path("holes"), "wb", buffering=0) as file:
+            file.seek(40 * MIB + 5)
+            file.write(b"island")
+            file.truncate(90 * MIB + 3)
+        data = bytes(40 * MIB + 5) + b"island"
+        want = zlib.crc32(bytes(50 * MIB + 3 - 5 - 6), zlib.crc32(data))
+        self.assertEqual(self.crc("holes"), "%08x" % want)
+        with open(self.path("vast"), "wb") as file:
+            file.truncate(1 << 62)
+        self.assertEqual(self.crc("vast"), "%08x" % crc_of_zeros(1 << 62))
+        self.assertEqual(crc_of_zeros(12345), zlib.crc32(bytes(12345)))
 
     def test_open_and_dirty(self):
         with open(self.path("f"), "wb", buffering=0) as out:
