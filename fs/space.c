@@ -81,7 +81,7 @@ static void look(struct fold_session *s, uint64_t now)
 int fold_space_figures(struct fold_session *s, struct fold_space *out)
 {
     struct fold_store_info info;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     int rc = left(s, &bytes);
     if (rc < 0)
         return rc;

@@ -165,6 +165,16 @@ static void drop_item(struct fold_punch_item *item, int rc, const char *what)
     item->gaps = NULL;
 }
 
+/* After a failed save: whether the list is there all the same, for lack of a durable name only. The
+ * next opening would believe it. */
+static bool in_place(const struct fold_punch *p, const struct fold_punch_item *item)
+{
+    FOLD_AUTO(free) struct fold_gaps *there = NULL;
+    return fold_gaps_load(p->store->dirfd, item->seg, &there) == 0 && there != NULL &&
+           there->count == item->gaps->count &&
+           memcmp(there->at, item->gaps->at, there->count * sizeof there->at[0]) == 0;
+}
+
 /* From here on the records are gone for everybody who reads the table. */
 static void save_lists(struct fold_punch *p)
 {
@@ -173,14 +183,15 @@ static void save_lists(struct fold_punch *p)
         if (item->gaps == NULL)
             continue;
         int rc = fold_gaps_save(p->store->dirfd, item->seg, item->gaps);
-        if (rc < 0) {
-            drop_item(item, rc, "its gaps cannot be noted");
-            continue;
-        }
         struct fold_seg *seg = fold_segset_get(p->store->set, item->seg);
         uint64_t before = fold_seg_occupied(seg);
-        fold_segset_gaps(seg, item->gaps);
+        if (rc == 0 || in_place(p, item)) {
+            fold_segset_gaps(seg, item->gaps);
+            fold_locality_drop(p->store->locality, item->seg);
+        }
         item->freed_bytes = before - FOLD_MIN(before, fold_seg_occupied(seg));
+        if (rc < 0)
+            drop_item(item, rc, "its gaps cannot be noted");
     }
 }
 

@@ -6,10 +6,13 @@
  */
 #include "collect_rig.h"
 
+#include "meta/base/io.h"
+#include "meta/base/log.h"
 #include "meta/check.h"
 #include "meta/gaps.h"
 #include "meta/storeparts.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #define STEPS 8u
@@ -281,9 +284,54 @@ static void all_goes_in_the_end(void **state)
     clean_up();
 }
 
+/* Fails the sync of the directory after a list of gaps was renamed. */
+static int fail_after_rename(void *arg, enum fold_io_op op, int fd, const char *name)
+{
+    bool *renamed = arg;
+    (void)fd;
+    if (op == FOLD_IO_RENAME && strstr(name, ".gap.new") != NULL)
+        *renamed = true;
+    else if (op == FOLD_IO_SYNC && *renamed) {
+        *renamed = false;
+        return -EIO;
+    }
+    return 0;
+}
+
+static void a_list_that_may_be_there_is_believed(void **state)
+{
+    (void)state;
+    prepare();
+    struct fold_volume *v = open_volume();
+    struct fold_collect_result r;
+    bool renamed = false;
+    fold_log_set_level((enum fold_log_level) - 1);
+    fold_io_set_fault(fail_after_rename, &renamed);
+    assert_int_equal(collect(v, false, NULL, &r), 0);
+    fold_io_set_fault(NULL, NULL);
+    fold_log_set_level(FOLD_LOG_ERROR);
+    assert_int_equal(r.segments_punched, 0);
+    assert_true(gap_files() > 5);
+    unsigned known = 0;
+    for (uint32_t n = 1; n <= fold_segset_last(v->store->set); n++) {
+        const struct fold_seg *seg = fold_segset_get(v->store->set, n);
+        known += seg != NULL && atomic_load(&seg->gap_bytes) > 0;
+    }
+    assert_int_equal(known, gap_files());
+    check_kept(v);
+    assert_int_equal(fold_volume_close(v, true), 0);
+    v = open_volume();
+    assert_true(deleted_found(v) <= FEW);
+    check_kept(v);
+    assert_int_equal(fold_volume_close(v, true), 0);
+    check_sound(true);
+    clean_up();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_that_may_be_there_is_believed),
         cmocka_unit_test(dead_runs_go),
         cmocka_unit_test(a_rebuilt_index_does_not_know_them),
         cmocka_unit_test(a_scan_steps_over_holes),
