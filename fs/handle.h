@@ -8,6 +8,7 @@
 #define FOLD_FS_HANDLE_H
 
 #include "fs/itable.h"
+#include "fs/readahead.h"
 
 #include <stdatomic.h>
 
@@ -19,8 +20,7 @@ struct fold_handle {
     int flags;                   /* open flags */
     bool direct;                 /* FOPEN_DIRECT_IO */
     atomic_uint error_seen;      /* error_seq of the data already reported through this handle */
-    _Atomic uint64_t next_read;  /* end of the last read: sequential readers are prefetched for */
-    _Atomic uint64_t prefetched; /* prefetch issued up to this file offset */
+    struct fold_readahead ahead; /* of reads through this handle */
     struct fold_handle *prev, *next; /* private to the list */
 };
 

@@ -14,6 +14,7 @@
 #include "fs/handle.h"
 #include "fs/loop.h"
 #include "fs/pagecache.h"
+#include "fs/readahead.h"
 #include "fs/readpath.h"
 #include "fs/session.h"
 #include "fs/space.h"
@@ -31,8 +32,8 @@
 #define MOST_PIECES 1000u
 /* Dirty data up to this size is stored on the loop's thread at close. */
 #define SMALL_FLUSH (128u << 10)
-/* Sequential readers have this much of the segments asked for ahead of them. */
-#define PREFETCH_BYTES (16u << 20)
+/* Requests of a sequential reader from this size on pass by the cache of decoded chunks. */
+#define STREAM_BYTES (64u << 10)
 
 static struct fold_handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -142,51 +143,6 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     }
 }
 
-/* What a sequential reader should have prefetched now: false if nothing. */
-static bool prefetch_range(struct fold_handle *h, uint64_t off, uint64_t end, uint64_t *from,
-                           uint64_t *len)
-{
-    uint64_t expected = atomic_exchange_explicit(&h->next_read, end, memory_order_relaxed);
-    if (off + PREFETCH_BYTES < expected || off > expected + PREFETCH_BYTES / 4)
-        return false; /* not sequential */
-    uint64_t done = atomic_load_explicit(&h->prefetched, memory_order_relaxed);
-    bool ahead = done > end && done <= end + 2 * (uint64_t)PREFETCH_BYTES;
-    if (ahead && done > end + PREFETCH_BYTES / 2)
-        return false;
-    atomic_store_explicit(&h->prefetched, end + PREFETCH_BYTES, memory_order_relaxed);
-    *from = ahead ? done : end;
-    *len = end + PREFETCH_BYTES - *from;
-    return true;
-}
-
-struct prefetch {
-    struct fold_session *session;
-    struct fold_inode *inode; /* referenced */
-    uint64_t from, len;
-};
-
-static void prefetch_task(void *arg)
-{
-    struct prefetch *p = arg;
-    fold_read_prefetch(p->session, p->inode, p->from, p->len);
-    fold_itable_put(p->session->inodes, p->inode);
-    free(p);
-}
-
-/* On the pool, since it waits for the disk. Takes the reference. */
-static void prefetch_later(struct fold_session *s, struct fold_inode *inode, uint64_t from,
-                           uint64_t len)
-{
-    struct prefetch *p = malloc(sizeof *p);
-    if (p != NULL) {
-        *p = (struct prefetch){s, inode, from, len};
-        if (fold_workers_submit(s->workers, prefetch_task, p) == 0)
-            return;
-        free(p);
-    }
-    fold_itable_put(s->inodes, inode);
-}
-
 static void reply_copied(fuse_req_t req, const struct fold_read *r)
 {
     char *copy = malloc(r->len);
@@ -205,13 +161,14 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fold_session *s = fold_req_session(req);
     struct fold_handle *h = handle_of(fi);
     struct fold_inode *inode = h->inode;
-    struct fold_read r = {0};
+    uint64_t run = fold_readahead_note(&h->ahead, (uint64_t)off, (uint64_t)off + size);
+    struct fold_read r = {.stream = run > 0 && size >= STREAM_BYTES};
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
     fold_inode_touch_atime(s, inode);
     uint64_t from = 0, len = 0;
-    bool prefetch = rc == 0 && r.more && r.last.kind == FOLD_EXTENT_DATA &&
-                    prefetch_range(h, (uint64_t)off, (uint64_t)off + size, &from, &len);
-    if (prefetch)
+    bool ahead = rc == 0 && r.more && r.last.kind == FOLD_EXTENT_DATA &&
+                 fold_readahead_range(&h->ahead, (uint64_t)off + size, run, &from, &len);
+    if (ahead)
         fold_itable_ref(s->inodes, inode); /* the handle may be gone after the reply */
     if (rc != 0)
         fold_reply(req, rc);
@@ -220,8 +177,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     else
         reply_copied(req, &r);
     fold_read_fini(s, &r);
-    if (prefetch)
-        prefetch_later(s, inode, from, len);
+    if (ahead)
+        fold_readahead_start(s, inode, from, len);
 }
 
 /* The result of storing, or an error met earlier in the background that this handle has not been

@@ -13,6 +13,7 @@
 #include "meta/base/gate.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
+#include "meta/codec.h"
 #include "meta/reader.h"
 
 #include <errno.h>
@@ -153,6 +154,24 @@ static int add_chunk(struct fold_session *s, struct fold_read *r, struct fold_ca
     return add_bytes(r, chunk->bytes + e->skip, e->len);
 }
 
+/* Whole chunks of a stream are decoded next to each other into memory that stays in the processor's
+ * cache; the common cache would only push out what it holds for others. Takes over the pin of the
+ * view. */
+static int add_compressed(struct fold_session *s, struct fold_read *r, struct fold_view *view,
+                          const struct fold_extent *e)
+{
+    struct fold_cached_chunk *chunk;
+    uint8_t *dst = NULL;
+    if (e->len == view->raw_len && r->len <= r->scratch_len && e->len <= r->scratch_len - r->len)
+        dst = r->scratch + r->len;
+    int rc = dst != NULL ? fold_store_decode(s->volume->store, view, dst)
+                         : fold_chunkcache_decode(s->chunks, e->loc, view, &chunk);
+    fold_store_unview(s->volume->store, view);
+    if (rc != 0)
+        return rc;
+    return dst != NULL ? add_bytes(r, dst, e->len) : add_chunk(s, r, chunk, e);
+}
+
 int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r)
 {
     if (e->kind != FOLD_EXTENT_DATA)
@@ -174,9 +193,7 @@ int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct
         rc = add_pin(s, r, (struct fold_pin){.kind = PIN_VIEW, .view = view});
         return rc != 0 ? rc : add_bytes(r, data, e->len);
     }
-    rc = fold_chunkcache_decode(s->chunks, e->loc, &view, &chunk);
-    fold_store_unview(s->volume->store, &view);
-    return rc != 0 ? rc : add_chunk(s, r, chunk, e);
+    return add_compressed(s, r, &view, e);
 }
 
 static int add_slice(struct fold_session *s, struct fold_read *r, const struct fold_slice *sl,
@@ -270,10 +287,27 @@ static int collect_mapped(struct fold_session *s, const struct fold_inode *inode
     return rc;
 }
 
+/* Begins at a page, and each byte will lie as far behind that as it lies behind the begin of the
+ * request: the kernel then copies page to page. */
+static void take_scratch(struct fold_read *r)
+{
+    size_t len = 0, page = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < r->part_count; i++)
+        len += r->parts[i].extent.len;
+    uint8_t *mem = fold_codec_scratch(FOLD_SCRATCH_READ, len + page);
+    if (mem == NULL)
+        return;
+    size_t lead = -(uintptr_t)mem & (page - 1);
+    r->scratch = mem + lead;
+    r->scratch_len = len;
+}
+
 /* Turns the parts into memory. */
 static int resolve(struct fold_session *s, struct fold_read *r)
 {
     int rc = 0;
+    if (r->stream)
+        take_scratch(r);
     for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
         const struct fold_part *p = &r->parts[i];
         rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len)

@@ -39,7 +39,8 @@ int fold_codec_decompress(enum fold_codec codec, const void *src, size_t len, vo
  */
 #define FOLD_SCRATCH_PUT    0
 #define FOLD_SCRATCH_VERIFY 1
-#define FOLD_SCRATCH_SLOTS  2
+#define FOLD_SCRATCH_READ   2
+#define FOLD_SCRATCH_SLOTS  3
 void *fold_codec_scratch(unsigned slot, size_t len);
 
 #endif
