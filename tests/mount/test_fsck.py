@@ -89,10 +89,12 @@ class Clean(FsckCase):
         rng = random.Random(3)
         for _ in range(4):
             child = subprocess.Popen([sys.executable, "-c", WRITER, self.mnt, str(rng.randrange(1 << 30))],
-                                     stderr=subprocess.DEVNULL)
+                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            child.stdout.read(1)  # it stands in the mount: it will end with it
             time.sleep(0.3 + rng.random() * 0.7)
             self.vol.kill9()
             child.wait()
+            child.stdout.close()
             before = stamp(self.vol.store)
             report = self.fsck("--data")
             self.assertEqual([p for p in report["problems"] if p["severity"] != "note"], [])
@@ -105,6 +107,7 @@ class Clean(FsckCase):
 WRITER = """
 import os, random, sys
 os.chdir(sys.argv[1])
+os.write(1, b"!")
 rng = random.Random(int(sys.argv[2]))
 while True:
     name = "k%d" % rng.randrange(60)
