@@ -324,20 +324,6 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
     return rc;
 }
 
-/* Stores the chunks of the window, but not in what the host keeps for deleting and collecting. */
-static int window_store(struct fold_session *s, struct window *w)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < w->ingest.count; i++)
-        bytes += w->ingest.pieces[i].len;
-    int rc = fold_space_claim(s, bytes);
-    if (rc != 0)
-        return rc;
-    rc = fold_ingest_store(&w->ingest, s->dedup, s->workers);
-    fold_space_unclaim(s, bytes);
-    return rc;
-}
-
 /* One window; *done when nothing is left that may be stored now. */
 static int flush_window(struct fold_session *s, struct fold_inode *inode, bool hold_tail,
                         bool *done)
@@ -348,10 +334,12 @@ static int flush_window(struct fold_session *s, struct fold_inode *inode, bool h
     int rc = window_fill(s, inode, &w, &more);
     if (rc == 0)
         rc = window_cut(s, &w, hold_tail || more);
-    if (rc == 0)
-        rc = window_store(s, &w);
-    bool nothing = w.run_count > 0 &&
-                   w.runs[w.run_count - 1].end == w.runs[w.run_count - 1].start && w.run_count == 1;
+    uint64_t bytes = w.ingest.bytes - w.ingest.zero_bytes;
+    if (rc == 0 && (rc = fold_space_claim(s, bytes)) == 0) {
+        rc = fold_ingest_store(&w.ingest, s->dedup, s->workers);
+        fold_space_unclaim(s, bytes);
+    }
+    bool nothing = w.run_count == 1 && w.runs[0].end == w.runs[0].start;
     if (rc == 0 && !nothing)
         rc = window_commit(s, inode, &w);
     fold_gate_leave(s->gate, token);

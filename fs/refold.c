@@ -11,7 +11,9 @@
 #include "fs/ingest.h"
 #include "fs/pagecache.h"
 #include "fs/readpath.h"
+#include "fs/recount.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
@@ -90,6 +92,22 @@ static void set_flag(struct fold_inode *inode, bool on)
     fold_lock_drop(&inode->lock);
 }
 
+void fold_refold_recount(struct fold_refolder *r, struct fold_inode *inode)
+{
+    struct fold_data *d = inode->data;
+    if (r == NULL)
+        return;
+    if (d->frags == NULL)
+        d->frags = calloc(1, sizeof *d->frags);
+    if (d->frags == NULL)
+        return; /* counted when it is opened next time */
+    atomic_store(&d->frags->noted_ms, fold_clock_ms());
+    if (!d->frags->listed) {
+        d->frags->listed = true;
+        enlist(r, inode);
+    }
+}
+
 void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_t lo, uint64_t hi)
 {
     struct fold_data *d = inode->data;
@@ -109,14 +127,16 @@ void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_
 void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
-    bool waits = (inode->attr.flags & FOLD_INODE_FRAGMENTED) != 0;
+    uint32_t flags = inode->attr.flags;
     uint64_t size = inode->disk_size;
     fold_lock_drop(&inode->lock);
-    if (!waits || r == NULL)
+    if ((flags & (FOLD_INODE_FRAGMENTED | FOLD_INODE_RECOUNT)) == 0 || r == NULL)
         return;
     fold_lock_take(&inode->data->flush);
-    if (inode->data->frags == NULL)
+    if (inode->data->frags == NULL && (flags & FOLD_INODE_FRAGMENTED) != 0)
         fold_refold_note(r, inode, 0, size);
+    else if (inode->data->frags == NULL)
+        fold_refold_recount(r, inode);
     fold_lock_drop(&inode->data->flush);
 }
 
@@ -257,8 +277,11 @@ static int refold_window(struct fold_session *s, struct fold_inode *inode, uint6
     bool same = true;
     if (rc == 0)
         rc = compare_cuts(s, inode, &g, hi, sp, &same);
-    if (rc == 0 && !same)
+    uint64_t claim = g.bytes - g.zero_bytes;
+    if (rc == 0 && !same && (rc = fold_space_claim(s, claim)) == 0) {
         rc = fold_ingest_store(&g, s->dedup, s->workers);
+        fold_space_unclaim(s, claim);
+    }
     if (rc == 0 && !same)
         rc = commit_span(s, inode, &g, sp);
     fold_gate_leave(s->gate, token);
@@ -303,6 +326,10 @@ int fold_refold_inode(struct fold_session *s, struct fold_inode *inode)
 {
     struct fold_data *d = inode->data;
     int rc = fold_flush_inode(s, inode);
+    if (rc == 0)
+        rc = fold_recount_inode(s, inode, &s->refolder->stopping);
+    if (rc == -ECANCELED)
+        return 0; /* the mark stays */
     for (;;) {
         fold_lock_take(&d->flush);
         fold_lock_take(&inode->lock);

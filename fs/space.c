@@ -105,6 +105,8 @@ int fold_space_admit(struct fold_session *s, uint64_t len)
 int fold_space_claim(struct fold_session *s, uint64_t len)
 {
     uint64_t now = fold_clock_ms(), beyond, reserve;
+    if (len == 0)
+        return 0;
     uint64_t claimed = atomic_fetch_add(&s->space_claimed, len) + len;
     if (claimed < SMALL_CLAIM_BYTES && atomic_load(&s->space_left) > 0 &&
         now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < CLAIM_LOOK_MS)
