@@ -33,6 +33,7 @@ struct fold_data {
     struct fold_frags *frags; /* flush lock; NULL until there is one */
     uint64_t stored_end;      /* flush lock: end of the farthest run flushed, which the size in the
                                  catalog may not reach yet */
+    uint64_t cuts;            /* flush lock: cut-offs whose bytes were not counted (fs/recount.h) */
     uint64_t settled; /* flush lock: where the last flushed run ended at a cut that more data cannot
                          move */
 

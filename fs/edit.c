@@ -8,6 +8,7 @@
 #include "fs/ballast.h"
 #include "fs/collector.h"
 #include "fs/pagecache.h"
+#include "fs/refold.h"
 #include "fs/session.h"
 #include "meta/inode.h"
 
@@ -16,6 +17,8 @@
 
 /* More pages than this are dropped by range rather than edited one by one. */
 #define MANY_PAGES 64u
+/* With more than this on both sides of a cut nothing of it is counted at once. */
+#define UNCOUNTED_PAGES 1024u
 
 struct fold_edit_page {
     uint64_t page_no;
@@ -130,6 +133,23 @@ static int add_mapped(void *arg, uint64_t page_no, const struct fold_page *p)
     return 0;
 }
 
+/* Drops all pages from `first` on without looking at any: what stays is taken to be as much as it
+ * can be, and counted later. */
+static void drop_uncounted(struct fold_edit *c, uint64_t first)
+{
+    fold_lock_take(&c->inode->lock);
+    uint64_t mapped = c->inode->attr.mapped;
+    c->inode->attr.flags |= FOLD_INODE_RECOUNT;
+    fold_lock_drop(&c->inode->lock);
+    c->inode->data->cuts++;
+    c->uncounted = true;
+    uint64_t goes = mapped - FOLD_MIN(mapped, first * FOLD_PAGE_BYTES);
+    c->mapped -= (int64_t)goes;
+    c->released += goes;
+    fold_pagecache_drop_from(c->session->pages, c->inode->ino, first);
+    note_drop(c, first, UINT64_MAX);
+}
+
 /* Drops all pages from `first` on, looking only at those that stay, which are fewer. */
 static void drop_rest(struct fold_edit *c, uint64_t first)
 {
@@ -153,7 +173,9 @@ static void cut_off(struct fold_edit *c, uint64_t from)
     uint64_t first = from / FOLD_PAGE_BYTES;
     uint64_t inside = from % FOLD_PAGE_BYTES;
     uint64_t gone = first + (inside != 0), pages = c->inode->disk_size / FOLD_PAGE_BYTES;
-    if (pages > MANY_PAGES && gone < pages / 2)
+    if (gone > UNCOUNTED_PAGES && pages > gone + UNCOUNTED_PAGES)
+        drop_uncounted(c, gone);
+    else if (pages > MANY_PAGES && gone < pages / 2)
         drop_rest(c, gone);
     else
         drop_pages(c, gone, UINT64_MAX);
@@ -259,6 +281,8 @@ int fold_edit_end(struct fold_edit *c, uint64_t disk_size)
     }
     finish(c, committed);
     fold_lock_drop(&inode->lock);
+    if (committed && c->uncounted)
+        fold_refold_recount(c->session->refolder, inode);
     if (committed && c->released > 0)
         fold_collector_released(c->session->collector, c->released);
     return c->rc;

@@ -25,6 +25,7 @@ struct fold_edit {
     size_t drop_count;
     uint64_t released; /* bytes that were mapped before and may be garbage now */
     int64_t mapped;    /* change */
+    bool uncounted;    /* `mapped` is at least that, but may be more */
     int rc;            /* first error; later calls do nothing */
 };
 

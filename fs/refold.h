@@ -25,8 +25,11 @@ void fold_refolder_destroy(struct fold_refolder *r);
  * Flush lock held. */
 void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_t lo, uint64_t hi);
 
-/* A file was opened: if an earlier mount left it in pieces, all of it is noted. Its data object
- * exists; no lock held. */
+/* The file's stored bytes are to be counted, some time. Flush lock held. NULL is fine. */
+void fold_refold_recount(struct fold_refolder *r, struct fold_inode *inode);
+
+/* A file was opened: if an earlier mount left it in pieces, all of it is noted; if uncounted, that.
+ * Its data object exists; no lock held. */
 void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode);
 
 /* The place `at` is settled after all: a writer went on there. Flush lock held. */

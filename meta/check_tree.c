@@ -308,7 +308,8 @@ static void check_node(struct fold_check *k, struct fold_check_node *n)
     if (is_dir && (n->links > 0 || n->ino == FOLD_INO_ROOT))
         wrong(k, n, "directory.parent", "its parent", &n->parent,
               n->ino == FOLD_INO_ROOT ? FOLD_INO_ROOT : n->above);
-    if ((n->marks & FOLD_NODE_UNKNOWN) == 0)
+    bool bound = (n->flags & FOLD_INODE_RECOUNT) != 0 && n->mapped >= n->found_mapped;
+    if ((n->marks & FOLD_NODE_UNKNOWN) == 0 && !bound)
         wrong(k, n, "inode.mapped", "the number of its stored bytes", &n->mapped, n->found_mapped);
     if ((n->marks & FOLD_NODE_XATTRS) && (n->flags & FOLD_INODE_XATTRS) == 0) {
         n->flags |= FOLD_INODE_XATTRS;

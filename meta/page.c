@@ -295,7 +295,7 @@ static bool read_extent(struct fold_rd *r, uint64_t room, struct fold_loc *last,
     return true;
 }
 
-int fold_page_decode(const void *data, size_t len, uint64_t page_no, struct fold_page *out)
+int fold_page_refill(const void *data, size_t len, uint64_t page_no, struct fold_page *p)
 {
     struct fold_rd r = fold_rd_init(data, len);
     uint8_t version = fold_rd_u8(&r);
@@ -304,9 +304,15 @@ int fold_page_decode(const void *data, size_t len, uint64_t page_no, struct fold
     if (r.bad || version != PAGE_VERSION || count == 0 || count > fold_rd_left(&r) / 2 ||
         page_no > UINT64_MAX / FOLD_PAGE_BYTES - 1)
         return -FOLD_E_BAD_RECIPE;
-    struct fold_extent *list = malloc(count * sizeof *list);
-    if (list == NULL)
-        return -ENOMEM;
+    if (count > p->cap) {
+        struct fold_extent *grown = realloc(p->extents, count * sizeof *grown);
+        if (grown == NULL)
+            return -ENOMEM;
+        p->extents = grown;
+        p->cap = (uint32_t)count;
+    }
+    struct fold_extent *list = p->extents;
+    p->count = 0;
     uint64_t pos = page_no * FOLD_PAGE_BYTES;
     uint64_t end = pos + FOLD_PAGE_BYTES;
     struct fold_loc last = {0, 0};
@@ -318,10 +324,19 @@ int fold_page_decode(const void *data, size_t len, uint64_t page_no, struct fold
         }
         pos = end_of(&list[i]);
     }
-    if (!fold_rd_done(&r)) {
-        free(list);
+    if (!fold_rd_done(&r))
         return -FOLD_E_BAD_RECIPE;
-    }
-    *out = (struct fold_page){list, (uint32_t)count, (uint32_t)count};
+    p->count = (uint32_t)count;
     return 0;
+}
+
+int fold_page_decode(const void *data, size_t len, uint64_t page_no, struct fold_page *out)
+{
+    struct fold_page page = {NULL, 0, 0};
+    int rc = fold_page_refill(data, len, page_no, &page);
+    if (rc == 0)
+        *out = page;
+    else
+        fold_page_fini(&page);
+    return rc;
 }

@@ -148,6 +148,42 @@ int fold_recipe_each(struct fold_catalog *c, fold_ino ino, uint64_t first, uint6
     return rc;
 }
 
+struct fold_recipe_scan {
+    struct fold_kv_iter *it;
+};
+
+int fold_recipe_scan_open(struct fold_catalog *c, fold_ino ino, struct fold_recipe_scan **out)
+{
+    struct fold_key to;
+    struct fold_recipe_scan *s = calloc(1, sizeof *s);
+    int rc = s != NULL ? open_pages(c, ino, 0, UINT64_MAX, &to, &s->it) : -ENOMEM;
+    if (rc < 0)
+        free(s);
+    else
+        *out = s;
+    return rc;
+}
+
+int fold_recipe_scan_next(struct fold_recipe_scan *s, uint64_t *page_no, struct fold_page *p)
+{
+    struct fold_kv_entry e;
+    fold_ino ino;
+    int rc = fold_kv_iter_next(s->it, &e);
+    if (rc <= 0)
+        return rc;
+    if (!fold_key_read_pair(e.key, e.key_len, FOLD_TABLE_RECIPE, &ino, page_no))
+        return -FOLD_E_BAD_CATALOG;
+    rc = load_failed(fold_page_refill(e.val, e.val_len, *page_no, p), ino, *page_no);
+    return rc < 0 ? rc : 1;
+}
+
+void fold_recipe_scan_close(struct fold_recipe_scan *s)
+{
+    if (s != NULL)
+        fold_kv_iter_close(s->it);
+    free(s);
+}
+
 int fold_recipe_walk(struct fold_catalog *c,
                      int (*fn)(void *arg, fold_ino ino, uint64_t page_no,
                                const struct fold_page *p),

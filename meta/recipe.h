@@ -47,6 +47,9 @@ int fold_page_encode(const struct fold_page *p, uint64_t page_no, void **data,
 int fold_page_decode(const void *data, size_t len, uint64_t page_no,
                      struct fold_page *out) FOLD_MUST;
 
+/* The same into a page whose memory is used again; it is empty after a failure. */
+int fold_page_refill(const void *data, size_t len, uint64_t page_no, struct fold_page *p) FOLD_MUST;
+
 /* Loads a page (empty if there is none). `out` must be zeroed or fini'd. -FOLD_E_BAD_RECIPE. */
 int fold_recipe_load(struct fold_catalog *c, fold_ino ino, uint64_t page_no,
                      struct fold_page *out) FOLD_MUST;
@@ -67,6 +70,17 @@ void fold_recipe_drop_first(struct fold_txn *t, fold_ino ino);
 int fold_recipe_each(struct fold_catalog *c, fold_ino ino, uint64_t first, uint64_t last,
                      int (*fn)(void *arg, uint64_t page_no, const struct fold_page *p),
                      void *arg) FOLD_MUST;
+
+/*
+ * The pages of one inode one by one, in order, from the state of the catalog at open. next: 1 and
+ * both set (the page's memory is used again), 0 at the end, or an error. Close it soon.
+ */
+struct fold_recipe_scan;
+int fold_recipe_scan_open(struct fold_catalog *c, fold_ino ino,
+                          struct fold_recipe_scan **out) FOLD_MUST;
+int fold_recipe_scan_next(struct fold_recipe_scan *s, uint64_t *page_no,
+                          struct fold_page *p) FOLD_MUST;
+void fold_recipe_scan_close(struct fold_recipe_scan *s);
 
 /* The whole volume: all recipes in inode order from one snapshot (the collector's walk). */
 int fold_recipe_walk(struct fold_catalog *c,

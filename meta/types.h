@@ -77,10 +77,11 @@ struct fold_attr {
     struct timespec btime;
 };
 
-#define FOLD_INODE_XATTRS      1u /* has at least one xattr (may be set when there are none) */
-#define FOLD_INODE_DEFAULT_ACL 2u /* a directory with a default ACL (exact) */
-#define FOLD_INODE_ACCESS_ACL  4u /* has an access ACL (exact) */
-#define FOLD_INODE_FRAGMENTED  8u /* worth refolding */
+#define FOLD_INODE_XATTRS      1u  /* has at least one xattr (may be set when there are none) */
+#define FOLD_INODE_DEFAULT_ACL 2u  /* a directory with a default ACL (exact) */
+#define FOLD_INODE_ACCESS_ACL  4u  /* has an access ACL (exact) */
+#define FOLD_INODE_FRAGMENTED  8u  /* worth refolding */
+#define FOLD_INODE_RECOUNT     16u /* `mapped` is an upper bound: a cut was not counted yet */
 
 /* Longest name, symlink target and extended attribute value, in bytes. */
 #define FOLD_NAME_MAX    255
