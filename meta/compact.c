@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records are decoded (and so verified) and put anew in batches; the new places are on stable
+ * Records are verified, decoded and put anew in batches; the new places are on stable
  * storage before a forwarding table names them. They get there a few mebibytes at a time: an fsync
  * of somebody else has to wait for no more than that.
  */
@@ -9,6 +9,7 @@
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/readerparts.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -76,24 +77,43 @@ static int put_batch(struct copier *c)
     return rc == 0 && c->unsynced >= SYNC_BYTES ? settle(c) : rc;
 }
 
+/* The raw bytes of a record, malloc'd. Its checksum is verified now, whatever was verified before:
+ * the copy gets one of its own, which would make damage look whole for ever. */
+static int read_record(struct fold_reader *r, const struct fold_pinned *p, void **out)
+{
+    int rc = fold_reader_check(r, p);
+    if (rc < 0)
+        return rc;
+    void *raw = malloc(p->rec.raw_len);
+    if (raw == NULL)
+        return -ENOMEM;
+    const struct fold_rec *rec = &p->rec;
+    rc = fold_reader_unpack(rec->codec, p->payload, rec->stored_len, raw, rec->raw_len);
+    if (rc < 0) {
+        free(raw);
+        return rc == -ENOMEM ? rc : fold_reader_report(r, p->loc, &rec->fp, rc);
+    }
+    *out = raw;
+    return 0;
+}
+
 /* Takes one record into the batch. */
 static int take(struct copier *c, struct fold_loc loc)
 {
-    struct fold_view view;
-    int rc = fold_reader_view(c->store->reader, loc, &view);
+    struct fold_reader *r = c->store->reader;
+    struct fold_pinned p;
+    void *raw = NULL;
+    int rc = fold_reader_pin(r, loc, &p);
     if (rc < 0)
         return rc;
-    void *raw = malloc(view.raw_len);
-    rc = raw != NULL ? fold_reader_decode(c->store->reader, &view, raw) : -ENOMEM;
+    rc = read_record(r, &p, &raw);
     if (rc == 0) {
-        c->puts[c->n] = (struct fold_put){.data = raw, .len = view.raw_len, .fp = view.fp};
+        c->puts[c->n] = (struct fold_put){.data = raw, .len = p.rec.raw_len, .fp = p.rec.fp};
         c->off[c->n++] = loc.off;
-        c->bytes += view.raw_len;
-        c->result->copied_bytes += view.stored_len;
-    } else {
-        free(raw);
+        c->bytes += p.rec.raw_len;
+        c->result->copied_bytes += p.rec.stored_len;
     }
-    fold_reader_unview(c->store->reader, &view);
+    fold_reader_unpin(r, &p);
     return rc;
 }
 

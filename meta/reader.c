@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Headers are copied out of the mapping before they are checked, payloads are checked in place;
- * every access to a mapping is guarded. `verified` remembers, lossily, which payloads were already
- * checked since they were mapped; `reported` which damage was already logged. Both are arrays of
- * words without locks.
+ * every access to a mapping is guarded. `verified` remembers, lossily, which payloads were
+ * checked within the last minute: nothing tells when pages leave memory and are read from the disk
+ * anew, perhaps with other bytes, so an older check proves nothing; `reported` which damage was
+ * already logged. Both are arrays of words without locks.
  */
 #include "meta/readerparts.h"
 
 #include "asm/kernels.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
@@ -20,8 +22,9 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#define VERIFIED_BITS 20u
-#define REPORTED      256u
+#define VERIFIED_BITS  20u
+#define BELIEVED_SHIFT 16 /* of milliseconds: about a minute */
+#define REPORTED       256u
 
 struct fold_reader {
     struct fold_segset *set;
@@ -32,6 +35,7 @@ struct fold_reader {
     _Atomic uint64_t reported[REPORTED];
     _Atomic uint64_t logged[REPORTED];
     _Atomic uint64_t *verified;
+    _Atomic uint64_t distrusts;
 };
 
 int fold_reader_create(struct fold_segset *set, struct fold_segmap *map,
@@ -103,6 +107,7 @@ int fold_reader_report(struct fold_reader *r, struct fold_loc loc, const struct 
     char file[40] = "";
     struct fold_fp found;
     uint64_t word = word_of(loc);
+    atomic_store_explicit(verified_cell(r, loc), 0, memory_order_relaxed);
     if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) != word)
         atomic_fetch_add(&r->damaged, 1);
     word ^= reading * UINT64_C(0x9e3779b97f4a7c15);
@@ -192,17 +197,29 @@ int fold_reader_check(struct fold_reader *r, const struct fold_pinned *p)
     return 0;
 }
 
+void fold_reader_distrust(struct fold_reader *r)
+{
+    atomic_fetch_add(&r->distrusts, 1);
+}
+
+/* What the cell of a chunk holds that was verified lately. */
+static uint64_t verified_word(struct fold_reader *r, struct fold_loc loc)
+{
+    uint64_t age = (fold_clock_ms() >> BELIEVED_SHIFT) + atomic_load(&r->distrusts);
+    return word_of(loc) ^ age * UINT64_C(0xd6e8feb86659fd93);
+}
+
 static int verify(struct fold_reader *r, const struct fold_pinned *p)
 {
     if (r->verify == FOLD_VERIFY_NONE)
         return 0;
     _Atomic uint64_t *cell = verified_cell(r, p->loc);
-    if (r->verify == FOLD_VERIFY_FIRST &&
-        atomic_load_explicit(cell, memory_order_relaxed) == word_of(p->loc))
+    uint64_t word = verified_word(r, p->loc);
+    if (r->verify == FOLD_VERIFY_FIRST && atomic_load_explicit(cell, memory_order_relaxed) == word)
         return 0;
     int rc = fold_reader_check(r, p);
     if (rc == 0)
-        atomic_store_explicit(cell, word_of(p->loc), memory_order_relaxed);
+        atomic_store_explicit(cell, word, memory_order_relaxed);
     return rc;
 }
 

@@ -44,6 +44,9 @@ int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry
  * the log names it. */
 void fold_reader_for(fold_ino ino);
 
+/* What was verified before counts no more: the disk was seen to give other bytes. */
+void fold_reader_distrust(struct fold_reader *r);
+
 /* Chunks found damaged so far (repeated finds of one chunk count once, mostly). */
 uint64_t fold_reader_damaged(const struct fold_reader *r);
 

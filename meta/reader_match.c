@@ -4,8 +4,8 @@
  * that are stored as they are in one pass, which fetches the next pair while it compares the
  * present one; compressed chunks are decoded into one scratch buffer and compared from there. One
  * guard covers the pass: after a fault somewhere in it each pair is compared alone, so that only
- * the chunk that cannot be read fails. A mismatch is believed only of a chunk whose checksum is
- * right.
+ * the chunk that cannot be read fails. A mismatch, and a match of decoded bytes, is believed only
+ * of a chunk whose checksum is right.
  */
 #include "meta/readerparts.h"
 
@@ -47,12 +47,14 @@ static int same_bytes(const struct fold_pinned *p, const void *data, bool *same)
     return rc;
 }
 
-/* What a comparison that ended with `rc` and `same` says: a mismatch may still be damage. */
+/* What a comparison that ended with `rc` and `same` says: a mismatch may still be damage, and so
+ * may a payload that decodes to the right bytes: readers check it before they decode. */
 static int judge(struct fold_reader *r, const struct fold_pinned *p, int rc, bool same)
 {
     if (rc == -FOLD_E_BAD_RECORD || rc == -EIO)
         return fold_reader_report(r, p->loc, &p->rec.fp, rc);
-    return rc == 0 && !same ? fold_reader_check(r, p) : rc;
+    bool proved = same && p->rec.codec == FOLD_CODEC_NONE;
+    return rc == 0 && !proved ? fold_reader_check(r, p) : rc;
 }
 
 int fold_reader_compare(struct fold_reader *r, struct fold_loc loc, const void *data, uint32_t len,
@@ -113,6 +115,7 @@ static void compare_group(struct fold_reader *r, struct fold_match *m, size_t n)
         if (pins[i].map == NULL)
             continue;
         m[i].rc = judge(r, &pins[i], m[i].rc, m[i].equal);
+        m[i].equal = m[i].equal && m[i].rc == 0;
         fold_reader_unpin(r, &pins[i]);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of the reader, for the files that make it up (reader, reader_match). Everyone else
- * uses meta/reader.h.
+ * The inside of the reader, for the files that make it up (reader, reader_match) and for
+ * compact, which needs records verified anew. Everyone else uses meta/reader.h.
  */
 #ifndef FOLD_META_READERPARTS_H
 #define FOLD_META_READERPARTS_H

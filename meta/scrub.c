@@ -109,6 +109,7 @@ static int pace(struct scrub *s)
 static int add_damage(struct scrub *s, uint32_t off, const uint64_t *w, const char *what)
 {
     struct fold_scrub_result *r = s->r;
+    fold_reader_distrust(s->store->reader);
     fold_error("scrub: segment %08" PRIx32 " offset %" PRIu32 " fingerprint %016" PRIx64
                "%016" PRIx64 ": %s",
                s->seg->ident.seg, off, w != NULL ? w[0] : 0, w != NULL ? w[1] : 0, what);

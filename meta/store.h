@@ -16,7 +16,8 @@ struct fold_store;
 
 enum fold_codec { FOLD_CODEC_NONE = 0, FOLD_CODEC_LZ4 = 1, FOLD_CODEC_ZSTD = 2 };
 
-/* When the checksum of a chunk read from a mapping is verified. */
+/* When the checksum of a chunk read from a mapping is verified. FIRST: unless it was within the
+ * last minute, about. */
 enum fold_verify { FOLD_VERIFY_FIRST = 0, FOLD_VERIFY_ALWAYS = 1, FOLD_VERIFY_NONE = 2 };
 
 struct fold_store_options {

@@ -6,6 +6,8 @@
  */
 #include "blob_rig.h"
 
+#include "meta/codec.h"
+
 #define N   150 /* more than one pass */
 #define LEN 4000
 
@@ -141,6 +143,43 @@ static void a_fault_stays_with_its_chunk(void **state FOLD_UNUSED)
     drop(s);
 }
 
+/* Makes the payload another one that decodes to the same bytes: false if this bit does not. */
+static bool disguise(int fd, off_t at, uint32_t stored, unsigned bit, const uint8_t *raw)
+{
+    static uint8_t payload[LEN + N], decoded[LEN + N];
+    assert_int_equal(pread(fd, payload, stored, at), stored);
+    payload[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    if (fold_codec_decompress(FOLD_CODEC_LZ4, payload, stored, decoded, LEN) < 0 ||
+        memcmp(decoded, raw, LEN) != 0)
+        return false;
+    assert_int_equal(pwrite(fd, &payload[bit / 8], 1, at + bit / 8), 1);
+    return true;
+}
+
+/* Readers check the payload before they decode it: a hit on such a chunk could not be read. */
+static void damage_that_decodes_right_is_damage(void **state FOLD_UNUSED)
+{
+    struct set *s = make(8u << 20);
+    struct fold_view view;
+    assert_int_equal(fold_store_view(s->rig.store, s->locs[0], &view), 0);
+    uint32_t stored = view.stored_len;
+    assert_true(view.codec == FOLD_CODEC_LZ4 && view.raw_len == LEN);
+    fold_store_unview(s->rig.store, &view);
+    int fd = rig_file(&s->rig, "segments/00000001.seg");
+    unsigned bit = 0;
+    while (bit < stored * 8 && !disguise(fd, s->locs[0].off + 48, stored, bit, s->data[0]))
+        bit++;
+    assert_true(bit < stored * 8);
+    (void)close(fd);
+    ask(s);
+    assert_int_equal(agree(s), N - 1);
+    assert_int_equal(s->match[0].rc, -FOLD_E_BAD_RECORD);
+    struct fold_fp fp = rig_fp(0, 16);
+    assert_int_equal(fold_store_heal(s->rig.store, s->locs[0], s->data[0], LEN, &fp), 0);
+    assert_int_equal(rig_read(s->rig.store, s->locs[0], 0, LEN), 0);
+    drop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +187,7 @@ int main(void)
         cmocka_unit_test(each_difference_is_seen),
         cmocka_unit_test(damage_and_loss_stay_with_their_chunk),
         cmocka_unit_test(a_fault_stays_with_its_chunk),
+        cmocka_unit_test(damage_that_decodes_right_is_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
