@@ -16,6 +16,7 @@
 #include "meta/commit.h"
 #include "meta/inode.h"
 #include "meta/redo.h"
+#include "meta/replay.h"
 #include "meta/shadow.h"
 
 #include <fcntl.h>
@@ -133,9 +134,15 @@ static int load_counters(struct fold_catalog *c)
     return rc;
 }
 
+struct replaying {
+    struct fold_catalog *catalog;
+    struct fold_replay *batches;
+};
+
 static int replay_one(void *arg, const struct fold_journal_record *rec)
 {
-    struct fold_catalog *c = arg;
+    const struct replaying *x = arg;
+    struct fold_catalog *c = x->catalog;
     fold_lsn applied = atomic_load(&c->lsn);
     if (rec->lsn <= applied)
         return FOLD_JOURNAL_KNOWN;
@@ -145,12 +152,8 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
         if (!fold_store_holds(c->store, rec->deps[i]))
             return FOLD_JOURNAL_STOP;
     int rc = 0;
-    if (!fold_redo_is(rec->data,
-                      rec->len)) { /* those were dealt with before the store was opened */
-        struct fold_kv_batch *b = fold_kv_batch_from(rec->data, rec->len);
-        rc = fold_kv_write(c->kv, b);
-        fold_kv_batch_destroy(b);
-    }
+    if (!fold_redo_is(rec->data, rec->len)) /* those were dealt with before the store was opened */
+        rc = fold_replay_add(x->batches, rec->data, rec->len);
     if (rc == 0)
         rc = take_counters(c, rec->note, rec->note_len);
     if (rc == 0 && atomic_load(&c->lsn) != rec->lsn)
@@ -158,11 +161,23 @@ static int replay_one(void *arg, const struct fold_journal_record *rec)
     return rc < 0 ? rc : FOLD_JOURNAL_TAKEN;
 }
 
+static int replay_all(struct fold_catalog *c, struct fold_journal_replay *done)
+{
+    struct replaying x = {c, fold_replay_create(c->kv)};
+    if (x.batches == NULL)
+        return -ENOMEM;
+    int rc = fold_journal_replay(c->journal, replay_one, &x, done);
+    if (rc == 0)
+        rc = fold_replay_finish(x.batches);
+    fold_replay_destroy(x.batches);
+    return rc;
+}
+
 static int replay(struct fold_catalog *c)
 {
     struct fold_journal_replay done = {0};
     fold_lsn before = atomic_load(&c->lsn);
-    int rc = fold_journal_replay(c->journal, replay_one, c, &done);
+    int rc = replay_all(c, &done);
     if (rc < 0)
         return rc;
     fold_lsn applied = atomic_load(&c->lsn);

@@ -247,12 +247,15 @@ static int check_opened(struct file *f, uint32_t seg)
     if (rc < 0)
         return rc;
     f->bytes = (uint64_t)st.st_size;
-    if (f->bytes <= FOLD_SEG_HEADER_BYTES) {
+    int kind = 0;
+    bool empty = f->bytes <= FOLD_SEG_HEADER_BYTES;
+    if (!empty)
+        kind = fold_segscan_footer(f->fd, seg, &f->seg.ident, &f->seg.sum);
+    if (empty || (kind == -FOLD_E_BAD_SEGMENT && fold_segscan_unbegun(f->fd) == 1)) {
         fold_check_found(f->k, "segment.empty", FOLD_SEVERITY_NOTE, false, f->name.text,
                          "it holds nothing, as after a crash; mounting removes or continues it");
         return 0;
     }
-    int kind = fold_segscan_footer(f->fd, seg, &f->seg.ident, &f->seg.sum);
     if (kind == -FOLD_E_BAD_SEGMENT ||
         (kind >= 0 && f->seg.ident.fp_width != (f->k->params.hash == 1 ? 16 : 32))) {
         fold_check_found(f->k, "segment.unreadable", FOLD_SEVERITY_ERROR, false, f->name.text,

@@ -268,23 +268,13 @@ void fold_kv_value_fini(struct fold_kv_value *v)
     *v = (struct fold_kv_value){NULL, 0, NULL};
 }
 
-static struct fold_kv_batch *wrap_batch(rocksdb_writebatch_t *rep)
+struct fold_kv_batch *fold_kv_batch_create(void)
 {
     struct fold_kv_batch *b = malloc(sizeof *b);
     if (b == NULL)
         abort(); /* as RocksDB itself does */
-    b->rep = rep;
+    b->rep = rocksdb_writebatch_create();
     return b;
-}
-
-struct fold_kv_batch *fold_kv_batch_create(void)
-{
-    return wrap_batch(rocksdb_writebatch_create());
-}
-
-struct fold_kv_batch *fold_kv_batch_from(const void *data, size_t len)
-{
-    return wrap_batch(rocksdb_writebatch_create_from(data, len));
 }
 
 void fold_kv_batch_destroy(struct fold_kv_batch *b)

@@ -69,8 +69,6 @@ void fold_kv_value_fini(struct fold_kv_value *v);
 
 /* A batch of changes, applied atomically and in order. Running out of memory aborts the process. */
 struct fold_kv_batch *fold_kv_batch_create(void);
-struct fold_kv_batch *fold_kv_batch_from(const void *data,
-                                         size_t len); /* from fold_kv_batch_data */
 void fold_kv_batch_destroy(struct fold_kv_batch *b);
 void fold_kv_batch_clear(struct fold_kv_batch *b);
 void fold_kv_batch_put(struct fold_kv_batch *b, const void *key, size_t key_len, const void *val,

@@ -250,20 +250,19 @@ static int open_unsealed(struct run *r, int fd, const struct fold_seg_ident *id)
     return rc;
 }
 
-/* A file that is not even a segment: an empty one is what a crash right after its creation leaves.
- */
+/* A file that is not even a segment: an empty one, or one whose header was never written, is what a
+ * crash soon after its creation leaves. */
 static int open_broken(struct run *r, int fd, uint32_t seg, const char *name)
 {
     struct stat st;
     int rc = fold_io_fstat(fd, &st);
+    if (rc == 0)
+        rc = st.st_size <= (off_t)FOLD_SEG_HEADER_BYTES ? 1 : fold_segscan_unbegun(fd);
     (void)close(fd);
-    if (rc < 0)
-        return rc;
-    if (st.st_size <= (off_t)FOLD_SEG_HEADER_BYTES && r->o->sealer != NULL)
-        return fold_io_unlink(r->o->dirfd, name);
-    if (st.st_size > (off_t)FOLD_SEG_HEADER_BYTES)
-        fold_error("segment %08x: %s; the chunks in it are lost", seg,
-                   fold_err_text(-FOLD_E_BAD_SEGMENT));
+    if (rc == 1)
+        return r->o->sealer != NULL ? fold_io_unlink(r->o->dirfd, name) : 0;
+    fold_error("segment %08x: %s; the chunks in it are lost", seg,
+               fold_err_text(-FOLD_E_BAD_SEGMENT));
     return 0;
 }
 

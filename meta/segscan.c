@@ -67,6 +67,18 @@ int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
     return 0;
 }
 
+int fold_segscan_unbegun(int fd)
+{
+    uint8_t header[FOLD_SEG_HEADER_BYTES];
+    int rc = fold_io_pread(fd, header, sizeof header, 0);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < sizeof header; i++)
+        if (header[i] != 0)
+            return 0;
+    return 1;
+}
+
 /* Checks table and footer bytes of `len` that lie from data_end to the end of a sealed file. */
 static int decode_tail(const uint8_t *tail, size_t len, uint32_t seg, uint64_t file_bytes,
                        struct fold_seg_entry **out, uint32_t *count)

@@ -17,6 +17,13 @@ struct fold_map;
 int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
                         struct fold_seg_summary *sum) FOLD_MUST;
 
+/*
+ * Of a file without identity: 1 if its header was never written, as after a power cut soon after
+ * its creation. The header is synced before anything in the segment counts, so nothing does then.
+ * 0, -errno.
+ */
+int fold_segscan_unbegun(int fd) FOLD_MUST;
+
 /* Reads the table of a sealed segment into malloc'd memory. -FOLD_E_BAD_SEGMENT, -ENOMEM, -EIO. */
 int fold_segscan_table(int fd, const struct fold_seg_summary *sum,
                        struct fold_seg_entry **out) FOLD_MUST;

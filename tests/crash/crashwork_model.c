@@ -221,6 +221,14 @@ static void bind(struct cw_model *m, int name, int obj, unsigned version)
 static void begin_content(struct cw_model *m, const struct cw_op *op)
 {
     int obj = m->handles[op->h].obj;
+    /* Ranges are punched and copied in what is stored, so all that was written before is: a rewrite
+     * that does such things is more than one step. */
+    if (op->kind == CW_PUNCH || op->kind == CW_COPY) {
+        m->objects[obj].group = 0;
+    }
+    if (op->kind == CW_COPY) {
+        m->objects[cw_lookup(m, op->a)].group = 0;
+    }
     uint64_t size = size_of(m, obj);
     uint64_t end = op->off + op->len;
     struct cw_version *v;

@@ -155,6 +155,26 @@ static void test_missing_segment(void **state)
     setup(state);
 }
 
+/* Bytes without a header: written in a segment before its creation was synced. */
+static void test_unbegun_segment(void **state)
+{
+    (void)state;
+    char name[FOLD_SEG_NAME_BYTES], path[200];
+    fold_seg_name(77, name);
+    (void)snprintf(path, sizeof path, "%s/segments/%s", base, name);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(pwrite(fd, "left over", 9, 100000), 9);
+    close(fd);
+    struct fold_check_result r = check(false, true);
+    assert_true(has(&r, "segment.empty"));
+    assert_int_equal(r.errors, 0);
+    fold_check_free(&r);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(fold_volume_close(open_volume(), true), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    expect_clean(true);
+}
+
 static void test_recipe(void **state)
 {
     struct fold_volume *v = open_volume();
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_twin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unbegun_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recipe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
     };

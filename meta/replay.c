@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A batch is 12 bytes of header and then changes: a tag, and one or two strings with their lengths
+ * before them. Their bytes are copied to blocks, sorted by key and number, and handed to the
+ * database as a few large batches; inserting in order is several times cheaper for it. Deletions of
+ * ranges go first: what they cover and what came before them has been left out then.
+ */
+#include "meta/replay.h"
+
+#include "meta/base/bytes.h"
+#include "meta/base/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER_BYTES 12u
+#define TAG_DELETE   0x00u
+#define TAG_PUT      0x01u
+#define TAG_RANGE    0x0fu
+#define HELD_BYTES   (64u << 20) /* applied when that much has come together */
+#define BATCH_OPS    4096u
+
+struct op {
+    uint64_t prefix; /* first bytes of the key, to compare by */
+    const uint8_t *key;
+    const uint8_t *val; /* NULL: deletion; of a range: its end */
+    uint32_t key_len;
+    uint32_t val_len;
+    uint32_t number;
+};
+
+struct ops {
+    struct op *items;
+    size_t count, cap;
+};
+
+struct block {
+    struct block *next;
+    uint8_t bytes[];
+};
+
+struct fold_replay {
+    struct fold_kv *kv;
+    struct block *blocks;
+    uint64_t held; /* bytes in blocks */
+    struct ops ops;
+    struct ops ranges;
+    uint32_t number;
+};
+
+struct fold_replay *fold_replay_create(struct fold_kv *kv)
+{
+    struct fold_replay *r = calloc(1, sizeof *r);
+    if (r != NULL)
+        r->kv = kv;
+    return r;
+}
+
+static void forget(struct fold_replay *r)
+{
+    while (r->blocks != NULL) {
+        struct block *b = r->blocks;
+        r->blocks = b->next;
+        free(b);
+    }
+    r->held = 0;
+    r->number = 0;
+    r->ops.count = r->ranges.count = 0;
+}
+
+void fold_replay_destroy(struct fold_replay *r)
+{
+    if (r == NULL)
+        return;
+    forget(r);
+    free(r->ops.items);
+    free(r->ranges.items);
+    free(r);
+}
+
+static int push(struct ops *list, const struct op *op)
+{
+    if (list->count == list->cap) {
+        size_t cap = FOLD_MAX(list->cap * 2, (size_t)1024);
+        struct op *grown = realloc(list->items, cap * sizeof *grown);
+        if (grown == NULL)
+            return -ENOMEM;
+        list->items = grown;
+        list->cap = cap;
+    }
+    list->items[list->count++] = *op;
+    return 0;
+}
+
+static const uint8_t *read_string(struct fold_rd *r, uint32_t *len)
+{
+    uint64_t n = fold_rd_varint(r);
+    if (r->bad || n > fold_rd_left(r))
+        return NULL;
+    *len = (uint32_t)n;
+    return fold_rd_bytes(r, n);
+}
+
+static uint64_t prefix_of(const uint8_t *key, uint32_t len)
+{
+    uint64_t v = 0;
+    for (uint32_t i = 0; i < 8; i++)
+        v = v << 8 | (i < len ? key[i] : 0);
+    return v;
+}
+
+static int take_change(struct fold_replay *r, struct fold_rd *rd)
+{
+    struct op op = {.number = r->number++};
+    uint8_t tag = fold_rd_u8(rd);
+    op.key = read_string(rd, &op.key_len);
+    if (tag != TAG_DELETE && op.key != NULL)
+        op.val = read_string(rd, &op.val_len);
+    if (op.key == NULL || (tag != TAG_DELETE && op.val == NULL) ||
+        (tag != TAG_DELETE && tag != TAG_PUT && tag != TAG_RANGE))
+        return -FOLD_E_BAD_JOURNAL;
+    op.prefix = prefix_of(op.key, op.key_len);
+    return push(tag == TAG_RANGE ? &r->ranges : &r->ops, &op);
+}
+
+int fold_replay_add(struct fold_replay *r, const void *data, size_t len)
+{
+    if (len < HEADER_BYTES || len > UINT32_MAX)
+        return -FOLD_E_BAD_JOURNAL;
+    int rc = r->held > HELD_BYTES ? fold_replay_finish(r) : 0;
+    if (rc < 0)
+        return rc;
+    struct block *b = malloc(sizeof *b + len);
+    if (b == NULL)
+        return -ENOMEM;
+    memcpy(b->bytes, data, len);
+    b->next = r->blocks;
+    r->blocks = b;
+    r->held += len;
+    struct fold_rd rd = fold_rd_init(b->bytes + HEADER_BYTES, len - HEADER_BYTES);
+    while (rc == 0 && fold_rd_left(&rd) > 0)
+        rc = take_change(r, &rd);
+    return rc;
+}
+
+static int compare_bytes(const uint8_t *a, uint32_t a_len, const uint8_t *b, uint32_t b_len)
+{
+    int c = memcmp(a, b, FOLD_MIN(a_len, b_len));
+    return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
+}
+
+static int compare_keys(const struct op *a, const struct op *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix ? -1 : 1;
+    return compare_bytes(a->key, a->key_len, b->key, b->key_len);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct op *x = a;
+    const struct op *y = b;
+    int c = compare_keys(x, y);
+    return c != 0 ? c : (x->number > y->number) - (x->number < y->number);
+}
+
+/* Ranges that may cover the keys from here on, while keys are gone through in order. */
+struct sweep {
+    const struct ops *ranges; /* by key */
+    size_t next;
+    struct ops active;
+};
+
+/* Does a range that was deleted later cover the op? 1, 0, -ENOMEM. */
+static int is_covered(struct sweep *s, const struct op *op)
+{
+    while (s->next < s->ranges->count && compare_keys(&s->ranges->items[s->next], op) <= 0) {
+        int rc = push(&s->active, &s->ranges->items[s->next++]);
+        if (rc < 0)
+            return rc;
+    }
+    int covered = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < s->active.count; i++) {
+        struct op *range = &s->active.items[i];
+        if (compare_bytes(range->val, range->val_len, op->key, op->key_len) <= 0)
+            continue; /* ends before, and so for all that follow */
+        covered |= range->number > op->number;
+        s->active.items[kept++] = *range;
+    }
+    s->active.count = kept;
+    return covered;
+}
+
+/* Writes the batch if it is full, or for good. */
+static int write_batch(struct fold_replay *r, struct fold_kv_batch *b, uint32_t least)
+{
+    uint32_t count = fold_kv_batch_count(b);
+    if (count == 0 || count < least)
+        return 0;
+    int rc = fold_kv_write(r->kv, b);
+    fold_kv_batch_clear(b);
+    return rc;
+}
+
+static int write_ranges(struct fold_replay *r, struct fold_kv_batch *b)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < r->ranges.count; i++) {
+        const struct op *range = &r->ranges.items[i];
+        fold_kv_batch_delete_range(b, range->key, range->key_len, range->val, range->val_len);
+        rc = write_batch(r, b, BATCH_OPS);
+    }
+    return rc;
+}
+
+static int write_ops(struct fold_replay *r, struct fold_kv_batch *b, struct sweep *s)
+{
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < r->ops.count; i++) {
+        const struct op *op = &r->ops.items[i];
+        if (i + 1 < r->ops.count && compare_keys(op, op + 1) == 0)
+            continue; /* changed again */
+        rc = r->ranges.count > 0 ? is_covered(s, op) : 0;
+        if (rc != 0)
+            continue;
+        if (op->val != NULL)
+            fold_kv_batch_put(b, op->key, op->key_len, op->val, op->val_len);
+        else
+            fold_kv_batch_delete(b, op->key, op->key_len);
+        rc = write_batch(r, b, BATCH_OPS);
+    }
+    return FOLD_MIN(rc, 0);
+}
+
+int fold_replay_finish(struct fold_replay *r)
+{
+    struct sweep s = {.ranges = &r->ranges};
+    if (r->ops.count > 1)
+        qsort(r->ops.items, r->ops.count, sizeof r->ops.items[0], by_key);
+    if (r->ranges.count > 1)
+        qsort(r->ranges.items, r->ranges.count, sizeof r->ranges.items[0], by_key);
+    struct fold_kv_batch *b = fold_kv_batch_create();
+    int rc = write_ranges(r, b);
+    if (rc == 0)
+        rc = write_ops(r, b, &s);
+    if (rc == 0)
+        rc = write_batch(r, b, 0);
+    fold_kv_batch_destroy(b);
+    free(s.active.items);
+    forget(r);
+    return rc;
+}
