@@ -188,6 +188,27 @@ class Usage(MountCase):
         self.assertEqual(self.crc("vast"), "%08x" % crc_of_zeros(1 << 62))
         self.assertEqual(crc_of_zeros(12345), zlib.crc32(bytes(12345)))
 
+    def test_checksum_is_for_readers(self):
+        """Who may not read learns nothing of the content; who reads damage gets an error, not a value."""
+        path = self.write("secret", noise(11, MIB))
+        os.chmod(path, 0o600)
+        self.in_child(lambda: self.assertEqual(self.errno_of(os.getxattr, path, "user.foldfs.crc32"), errno.EACCES),
+                      uid=1000, gid=1000)
+        self.write("fine", noise(12, MIB))
+        self.vol.umount()
+        at = noise(11, MIB)[500000:500016]
+        folder = os.path.join(self.vol.store, "segments")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), "r+b") as file:
+                place = file.read().find(at)
+                if place >= 0:
+                    file.seek(place)
+                    file.write(b"no longer random")
+        self.vol.mount()
+        self.assertEqual(self.errno_of(os.getxattr, path, "user.foldfs.crc32"), errno.EIO)
+        self.assertEqual(self.crc("fine"), "%08x" % zlib.crc32(noise(12, MIB)))
+        os.unlink(path)
+
     def test_open_and_dirty(self):
         with open(self.path("f"), "wb", buffering=0) as out:
             out.write(noise(10, MIB))
