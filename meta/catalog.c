@@ -222,6 +222,7 @@ static void destroy(struct fold_catalog *c, bool trim)
     fold_kv_close(c->kv);
     fold_shadow_destroy(c->shadow);
     fold_buckets_destroy(c->buckets);
+    fold_recent_destroy(c->recent);
     fold_journal_close(c->journal, trim);
     if (c->dirfd >= 0)
         (void)close(c->dirfd);
@@ -247,6 +248,8 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
     int rc = c->dirfd < 0 ? -errno : fold_buckets_create(&c->buckets);
     if (rc == 0)
         rc = open_database(c, opt);
+    if (rc == 0)
+        rc = fold_recent_create(c->kv, &c->recent);
     if (rc == 0)
         rc = load_counters(c);
     if (rc == 0)

@@ -183,7 +183,8 @@ static int each(struct fold_check *k, enum fold_table table, const char *step,
     fold_catalog_counters(k->volume->catalog, &sum);
     fold_key_ino(&from, table, 0);
     fold_key_table_end(&to, table);
-    int rc = fold_kv_iter_open(k->volume->catalog->kv, from.bytes, 1, to.bytes, to.len, true, &it);
+    int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
+                                   true, &it);
     if (rc < 0)
         return rc;
     struct fold_kv_entry e;

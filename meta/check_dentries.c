@@ -172,7 +172,8 @@ int fold_check_dentries(struct fold_check *k)
     uint64_t done = 0;
     fold_key_ino(&from, FOLD_TABLE_DENTRY, 0);
     fold_key_table_end(&to, FOLD_TABLE_DENTRY);
-    int rc = fold_kv_iter_open(k->volume->catalog->kv, from.bytes, 1, to.bytes, to.len, true, &it);
+    int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
+                                   true, &it);
     if (rc < 0)
         return rc;
     struct fold_kv_entry e;

@@ -134,7 +134,8 @@ int fold_check_recipes(struct fold_check *k)
     fold_key_table_end(&to, FOLD_TABLE_RECIPE);
     struct fold_counters sum;
     fold_catalog_counters(k->volume->catalog, &sum);
-    int rc = fold_kv_iter_open(k->volume->catalog->kv, from.bytes, 1, to.bytes, to.len, true, &it);
+    int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
+                                   true, &it);
     if (rc < 0)
         return rc;
     struct fold_kv_entry e;

@@ -3,10 +3,12 @@
  * Transactions and the one place where they enter journal and database.
  *
  * Under the commit lock: number the commit, name the data it needs, append the batch to the journal
- * (page cache), apply it to the database's memory. The totals travel as a note of the journal
- * record and enter the database with each flush. If the append fails nothing has changed. If the
- * database refuses what the journal has already, the record is taken back; unless it was for lack
- * of space, the catalog accepts nothing any more, because its memory is in doubt.
+ * (page cache), put its entries among those of the recent commits, which the database gets many at
+ * a time (meta/recent.h). The totals travel as a note of the journal record and enter the database
+ * with each flush. If the append fails nothing has changed. If the database refuses what it is
+ * given, the commit is refused, too, and a record that the journal has already is taken back;
+ * unless it was for lack of space, the catalog accepts nothing any more, because its memory is in
+ * doubt.
  */
 #include "meta/commit.h"
 
@@ -74,9 +76,12 @@ int fold_counters_store(struct fold_catalog *c)
     fold_catalog_counters(c, &sum);
     uint8_t value[FOLD_COUNTERS_MAX];
     size_t len = fold_counters_encode(value, atomic_load(&c->lsn), &sum);
+    int rc = fold_recent_hand_over(c->recent);
+    if (rc < 0)
+        return rc;
     struct fold_kv_batch *b = fold_kv_batch_create();
     fold_kv_batch_put(b, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, value, len);
-    int rc = fold_kv_write(c->kv, b);
+    rc = fold_kv_write(c->kv, b);
     fold_kv_batch_destroy(b);
     return rc;
 }
@@ -137,6 +142,9 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
 {
     if (atomic_load(&c->sick) != 0)
         return -FOLD_E_SICK;
+    int rc = fold_recent_make_room(c->recent, t->batch);
+    if (rc < 0)
+        return rc == -ENOSPC ? rc : fold_catalog_fail(c, rc, "the database refused commits");
     fold_lsn next = atomic_load_explicit(&c->lsn, memory_order_relaxed) + 1;
     struct fold_counters sum = {
         .next_ino = atomic_load(&c->next_ino),
@@ -153,13 +161,13 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
         .lsn = next, .deps = deps, .note = value, .note_len = value_len};
     rec.ndeps = fold_store_deps(c->store, deps);
     rec.data = fold_kv_batch_data(t->batch, &rec.len);
-    int rc = fold_journal_append(c->journal, &rec);
+    rc = fold_journal_append(c->journal, &rec);
     if (rc == -FOLD_E_SICK)
         return fold_catalog_fail(c, rc, "the journal could not be restored after a failed write");
     if (rc < 0)
         return rc;
     fold_step(FOLD_STEP_APPENDED);
-    rc = fold_kv_write(c->kv, t->batch);
+    rc = fold_recent_add(c->recent, t->batch);
     if (rc < 0) {
         /* Out of space is a refusal before anything was done; it passes. Else the database's memory
          * is in doubt. */

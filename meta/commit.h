@@ -11,6 +11,7 @@
 #include "meta/journal.h"
 #include "meta/keys.h"
 #include "meta/kv.h"
+#include "meta/recent.h"
 
 #include <stdatomic.h>
 
@@ -18,6 +19,7 @@ struct fold_catalog {
     /* Fixed after open. */
     struct fold_kv *kv;
     struct fold_buckets *buckets;
+    struct fold_recent *recent; /* between commits and kv: entries are read through it */
     struct fold_journal *journal;
     struct fold_store *store;
     struct fold_shadow *shadow; /* read-only: the private copy of the database */

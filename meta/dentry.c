@@ -141,18 +141,19 @@ static int find_entry(const void *data, size_t data_len, const char *name, size_
 struct bucket {
     const uint8_t *data;
     size_t len; /* 0: there is none */
-    struct fold_kv_value value;
+    struct fold_found found;
     uint8_t kept[FOLD_BUCKET_KEPT];
 };
 
 static void fold_auto_bucket(struct bucket *b)
 {
-    fold_kv_value_fini(&b->value);
+    fold_found_fini(&b->found);
 }
 
 static int load_bucket(struct fold_catalog *c, fold_ino dir, uint64_t hash, struct bucket *b)
 {
-    b->value = (struct fold_kv_value){NULL, 0, NULL};
+    b->found.value = (struct fold_kv_value){NULL, 0, NULL};
+    b->found.copy = NULL;
     b->data = b->kept;
     b->len = 0;
     if (fold_buckets_get(c->buckets, dir, hash, b->kept, &b->len))
@@ -160,12 +161,12 @@ static int load_bucket(struct fold_catalog *c, fold_ino dir, uint64_t hash, stru
     struct fold_key key;
     fold_key_pair(&key, FOLD_TABLE_DENTRY, dir, hash);
     uint64_t mark = fold_buckets_mark(c->buckets);
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &b->value);
+    int rc = fold_recent_get(c->recent, key.bytes, key.len, &b->found);
     if (rc < 0 && rc != -ENOENT)
         return rc;
     if (rc == 0) {
-        b->data = b->value.data;
-        b->len = b->value.len;
+        b->data = b->found.data;
+        b->len = b->found.len;
     }
     fold_buckets_fill(c->buckets, dir, hash, b->data, b->len, mark);
     return 0;
@@ -322,7 +323,8 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
     struct fold_key from, to;
     fold_key_pair(&from, FOLD_TABLE_DENTRY, dir, after_cookie >> SLOT_BITS);
     fold_key_ino(&to, FOLD_TABLE_DENTRY, dir + 1);
-    int rc = fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, false, &it->kv);
+    int rc =
+        fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, false, &it->kv);
     if (rc < 0) {
         free(it);
         return rc;

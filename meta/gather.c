@@ -71,7 +71,7 @@ static int gather(struct fold_catalog *c, const struct gather *g)
     struct fold_kv_iter *it;
     make_key(g, g->inos[0], &from);
     make_key(g, g->inos[g->n - 1] + 1, &to);
-    int rc = fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, false, &it);
+    int rc = fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, false, &it);
     if (rc < 0)
         return rc;
     struct fold_kv_entry e;

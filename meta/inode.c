@@ -120,12 +120,12 @@ int fold_inode_load(struct fold_catalog *c, fold_ino ino, struct fold_attr *out)
 {
     struct fold_key key;
     fold_key_ino(&key, FOLD_TABLE_INODE, ino);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &v);
+    struct fold_found v;
+    int rc = fold_recent_get(c->recent, key.bytes, key.len, &v);
     if (rc < 0)
         return rc;
     rc = decode(v.data, v.len, ino, out);
-    fold_kv_value_fini(&v);
+    fold_found_fini(&v);
     return rc;
 }
 
@@ -153,8 +153,8 @@ int fold_symlink_load(struct fold_catalog *c, fold_ino ino, char *buf)
 {
     struct fold_key key;
     fold_key_ino(&key, FOLD_TABLE_SYMLINK, ino);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &v);
+    struct fold_found v;
+    int rc = fold_recent_get(c->recent, key.bytes, key.len, &v);
     if (rc < 0)
         return rc;
     if (v.len > FOLD_SYMLINK_MAX) {
@@ -165,7 +165,7 @@ int fold_symlink_load(struct fold_catalog *c, fold_ino ino, char *buf)
         memcpy(buf, v.data, v.len);
         buf[v.len] = '\0';
     }
-    fold_kv_value_fini(&v);
+    fold_found_fini(&v);
     return rc;
 }
 
@@ -199,7 +199,7 @@ static int open_table(struct fold_catalog *c, enum fold_table table, bool scan,
     struct fold_key from, to;
     fold_key_ino(&from, table, 0);
     fold_key_table_end(&to, table);
-    return fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, scan, out);
+    return fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, scan, out);
 }
 
 int fold_orphan_each(struct fold_catalog *c, int (*fn)(void *arg, fold_ino ino), void *arg)

@@ -97,7 +97,7 @@ static int search_all(struct fold_catalog *c, struct search *s)
     uint64_t hash;
     fold_key_ino(&from, FOLD_TABLE_DENTRY, 0);
     fold_key_table_end(&to, FOLD_TABLE_DENTRY);
-    int rc = fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, true, &it);
+    int rc = fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, true, &it);
     if (rc < 0)
         return rc;
     while ((rc = fold_kv_iter_next(it, &e)) > 0)

@@ -25,8 +25,8 @@ int fold_recipe_load(struct fold_catalog *c, fold_ino ino, uint64_t page_no, str
 {
     struct fold_key key;
     fold_key_pair(&key, FOLD_TABLE_RECIPE, ino, page_no);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &v);
+    struct fold_found v;
+    int rc = fold_recent_get(c->recent, key.bytes, key.len, &v);
     if (rc == -ENOENT) {
         *out = (struct fold_page){NULL, 0, 0};
         return 0;
@@ -34,7 +34,7 @@ int fold_recipe_load(struct fold_catalog *c, fold_ino ino, uint64_t page_no, str
     if (rc < 0)
         return rc;
     rc = fold_page_decode(v.data, v.len, page_no, out);
-    fold_kv_value_fini(&v);
+    fold_found_fini(&v);
     return load_failed(rc, ino, page_no);
 }
 
@@ -66,7 +66,7 @@ static int open_pages(struct fold_catalog *c, fold_ino ino, uint64_t first, uint
         fold_key_ino(to, FOLD_TABLE_RECIPE, ino + 1);
     else
         fold_key_pair(to, FOLD_TABLE_RECIPE, ino, last + 1);
-    return fold_kv_iter_open(c->kv, from.bytes, from.len, to->bytes, to->len, false, out);
+    return fold_recent_iter_open(c->recent, from.bytes, from.len, to->bytes, to->len, false, out);
 }
 
 /* Deletes the stored pages one by one if they are few: false (and nothing deleted) otherwise. */
@@ -193,7 +193,7 @@ int fold_recipe_walk(struct fold_catalog *c,
     struct fold_key from, to;
     fold_key_ino(&from, FOLD_TABLE_RECIPE, 0);
     fold_key_table_end(&to, FOLD_TABLE_RECIPE);
-    int rc = fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, true, &it);
+    int rc = fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, true, &it);
     if (rc < 0)
         return rc;
     struct fold_kv_entry e;

@@ -15,8 +15,8 @@ int fold_xattr_load(struct fold_catalog *c, fold_ino ino, const char *name, void
     if (name_len > FOLD_NAME_MAX)
         return -ENODATA;
     fold_key_name(&key, FOLD_TABLE_XATTR, ino, name, name_len);
-    struct fold_kv_value v;
-    int rc = fold_kv_get(c->kv, key.bytes, key.len, &v);
+    struct fold_found v;
+    int rc = fold_recent_get(c->recent, key.bytes, key.len, &v);
     if (rc < 0)
         return rc == -ENOENT ? -ENODATA : rc;
     *len = v.len;
@@ -24,7 +24,7 @@ int fold_xattr_load(struct fold_catalog *c, fold_ino ino, const char *name, void
         rc = -ERANGE;
     else if (v.len > 0)
         memcpy(buf, v.data, v.len);
-    fold_kv_value_fini(&v);
+    fold_found_fini(&v);
     return rc;
 }
 
@@ -48,7 +48,7 @@ static int open_names(struct fold_catalog *c, fold_ino ino, struct fold_kv_iter 
     struct fold_key from, to;
     fold_key_ino(&from, FOLD_TABLE_XATTR, ino);
     fold_key_ino(&to, FOLD_TABLE_XATTR, ino + 1);
-    return fold_kv_iter_open(c->kv, from.bytes, from.len, to.bytes, to.len, false, out);
+    return fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, false, out);
 }
 
 int fold_xattr_list(struct fold_catalog *c, fold_ino ino, char *buf, size_t cap, size_t *len)

@@ -135,6 +135,7 @@ static void damaged_inodes_are_refused(void **state)
     struct fold_key key;
     fold_key_ino(&key, FOLD_TABLE_INODE, FOLD_INO_ROOT);
     struct fold_kv_value v;
+    assert_int_equal(fold_recent_hand_over(r.c->recent), 0);
     assert_int_equal(fold_kv_get(r.c->kv, key.bytes, key.len, &v), 0);
     uint8_t good[256];
     size_t good_len = v.len;
@@ -179,6 +180,7 @@ static void golden_value(void **state)
     fold_inode_store(t, &a);
     rig_commit(t);
     struct fold_kv_value v;
+    assert_int_equal(fold_recent_hand_over(r.c->recent), 0);
     assert_int_equal(fold_kv_get(r.c->kv, "I\0\0\0\0\0\0\0\5", 9, &v), 0);
     static const uint8_t want[] = {1, 2, 0xa4, 0x83, 0x02, 0xe8, 0x07, 100, 1, 0, 0xac, 2, 0xac,
                                    2, 0, 1,    2,    2,    0,    0,    0,   1, 3, 0,    0, 0};

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hash table over an arena, both of fixed size and emptied together. A value that is replaced
+ * stays in the arena, unless the new one fits into its place. The lock is held while the database
+ * takes a hand-over, which is microseconds an entry; in return nobody ever meets an entry in
+ * neither place.
+ *
+ * Batches are taken apart by their stored form, which the journal has made part of the format.
+ */
+#include "meta/recent.h"
+
+#include "meta/base/bytes.h"
+#include "meta/base/lock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <xxhash.h>
+
+#define ENTRIES     1024u
+#define BUCKETS     2048u
+#define ARENA_BYTES (256u << 10)
+#define HEAD_BYTES  12u /* of a stored batch: sequence number and count */
+#define NONE        UINT32_MAX
+
+/* Tags of the records of a stored batch. */
+#define TAG_DELETE 0u
+#define TAG_PUT    1u
+
+struct entry {
+    uint64_t hash;
+    uint32_t next;     /* in the chain of its bucket */
+    uint32_t key, val; /* offsets in the arena */
+    uint32_t val_len, val_cap;
+    uint16_t key_len;
+    bool gone; /* deleted */
+};
+
+struct fold_recent {
+    struct fold_kv *kv;
+    struct fold_lock lock; /* guards all below */
+    uint32_t count, used;
+    uint32_t buckets[BUCKETS];
+    struct entry entries[ENTRIES];
+    uint8_t arena[ARENA_BYTES];
+};
+
+/* One record of a batch. */
+struct record {
+    const uint8_t *key, *val;
+    size_t key_len, val_len;
+    bool gone;
+};
+
+static void clear_locked(struct fold_recent *r) FOLD_REQUIRES(r->lock)
+{
+    r->count = r->used = 0;
+    memset(r->buckets, 0xff, sizeof r->buckets); /* NONE */
+}
+
+int fold_recent_create(struct fold_kv *kv, struct fold_recent **out) FOLD_NO_ANALYSIS
+{
+    struct fold_recent *r = malloc(sizeof *r);
+    if (r == NULL)
+        return -ENOMEM;
+    r->kv = kv;
+    fold_lock_init(&r->lock, FOLD_RANK_CACHE, "recent commits");
+    clear_locked(r);
+    *out = r;
+    return 0;
+}
+
+void fold_recent_destroy(struct fold_recent *r)
+{
+    if (r == NULL)
+        return;
+    fold_lock_fini(&r->lock);
+    free(r);
+}
+
+static struct entry *find_locked(struct fold_recent *r, const void *key, size_t key_len,
+                                 uint64_t hash) FOLD_REQUIRES(r->lock)
+{
+    for (uint32_t i = r->buckets[hash % BUCKETS]; i != NONE; i = r->entries[i].next) {
+        struct entry *e = &r->entries[i];
+        if (e->hash == hash && e->key_len == key_len &&
+            memcmp(r->arena + e->key, key, key_len) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+/* Copies a value out: 0, -ENOENT or -ENOMEM. */
+static int copy_locked(struct fold_recent *r, const struct entry *e, struct fold_found *out)
+    FOLD_REQUIRES(r->lock)
+{
+    if (e->gone)
+        return -ENOENT;
+    uint8_t *to = out->small;
+    if (e->val_len > sizeof out->small) {
+        out->copy = malloc(e->val_len);
+        if (out->copy == NULL)
+            return -ENOMEM;
+        to = out->copy;
+    }
+    memcpy(to, r->arena + e->val, e->val_len);
+    out->data = to;
+    out->len = e->val_len;
+    return 0;
+}
+
+int fold_recent_get(struct fold_recent *r, const void *key, size_t key_len, struct fold_found *out)
+{
+    out->value = (struct fold_kv_value){NULL, 0, NULL};
+    out->copy = NULL;
+    uint64_t hash = XXH3_64bits(key, key_len);
+    fold_lock_take(&r->lock);
+    const struct entry *e = find_locked(r, key, key_len, hash);
+    int rc = e != NULL ? copy_locked(r, e, out) : 0;
+    fold_lock_drop(&r->lock);
+    if (e != NULL)
+        return rc;
+    rc = fold_kv_get(r->kv, key, key_len, &out->value);
+    if (rc == 0) {
+        out->data = out->value.data;
+        out->len = out->value.len;
+    }
+    return rc;
+}
+
+void fold_found_fini(struct fold_found *f)
+{
+    free(f->copy);
+    f->copy = NULL;
+    fold_kv_value_fini(&f->value);
+}
+
+struct sorting {
+    const uint8_t *key;
+    uint32_t key_len;
+    uint32_t index;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct sorting *x = a, *y = b;
+    int order = memcmp(x->key, y->key, FOLD_MIN(x->key_len, y->key_len));
+    return order != 0 ? order : (x->key_len > y->key_len) - (x->key_len < y->key_len);
+}
+
+static int hand_over_locked(struct fold_recent *r) FOLD_REQUIRES(r->lock)
+{
+    if (r->count == 0)
+        return 0;
+    struct sorting sorted[ENTRIES];
+    for (uint32_t i = 0; i < r->count; i++)
+        sorted[i] = (struct sorting){r->arena + r->entries[i].key, r->entries[i].key_len, i};
+    qsort(sorted, r->count, sizeof sorted[0], by_key);
+    struct fold_kv_batch *b = fold_kv_batch_create();
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct entry *e = &r->entries[sorted[i].index];
+        if (e->gone)
+            fold_kv_batch_delete(b, sorted[i].key, e->key_len);
+        else
+            fold_kv_batch_put(b, sorted[i].key, e->key_len, r->arena + e->val, e->val_len);
+    }
+    int rc = fold_kv_write(r->kv, b);
+    fold_kv_batch_destroy(b);
+    if (rc == 0)
+        clear_locked(r);
+    return rc;
+}
+
+int fold_recent_hand_over(struct fold_recent *r)
+{
+    fold_lock_take(&r->lock);
+    int rc = hand_over_locked(r);
+    fold_lock_drop(&r->lock);
+    return rc;
+}
+
+int fold_recent_iter_open(struct fold_recent *r, const void *from, size_t from_len, const void *to,
+                          size_t to_len, bool scan, struct fold_kv_iter **out)
+{
+    int rc = fold_recent_hand_over(r);
+    return rc < 0 ? rc : fold_kv_iter_open(r->kv, from, from_len, to, to_len, scan, out);
+}
+
+/* Next record of a stored batch: 1, 0 at the end, -1 if it is of another kind. */
+static int next_record(struct fold_rd *rd, struct record *out)
+{
+    if (fold_rd_done(rd))
+        return 0;
+    uint8_t tag = fold_rd_u8(rd);
+    if (tag != TAG_PUT && tag != TAG_DELETE)
+        return -1;
+    *out = (struct record){.gone = tag == TAG_DELETE};
+    out->key_len = fold_rd_varint(rd);
+    out->key = fold_rd_bytes(rd, out->key_len);
+    if (tag == TAG_PUT) {
+        out->val_len = fold_rd_varint(rd);
+        out->val = fold_rd_bytes(rd, out->val_len);
+    }
+    return rd->bad || out->key_len > UINT16_MAX ? -1 : 1;
+}
+
+static struct fold_rd open_batch(struct fold_kv_batch *b)
+{
+    size_t len;
+    const void *data = fold_kv_batch_data(b, &len);
+    struct fold_rd rd = fold_rd_init(data, len);
+    (void)fold_rd_bytes(&rd, HEAD_BYTES);
+    return rd;
+}
+
+/* Whether the batch may be collected at all: few entries of the plain kinds. */
+static bool fits(struct fold_kv_batch *b)
+{
+    struct fold_rd rd = open_batch(b);
+    if (fold_rd_left(&rd) > ARENA_BYTES / 4 || fold_kv_batch_count(b) > ENTRIES / 4)
+        return false;
+    struct record rec;
+    int rc;
+    while ((rc = next_record(&rd, &rec)) > 0)
+        ;
+    return rc == 0;
+}
+
+/* An upper bound: keys and values take less than their records. */
+static bool room_locked(const struct fold_recent *r, struct fold_kv_batch *b) FOLD_REQUIRES(r->lock)
+{
+    struct fold_rd rd = open_batch(b);
+    return r->count + fold_kv_batch_count(b) <= ENTRIES &&
+           r->used + fold_rd_left(&rd) <= ARENA_BYTES;
+}
+
+int fold_recent_make_room(struct fold_recent *r, struct fold_kv_batch *b)
+{
+    bool collected = fits(b);
+    fold_lock_take(&r->lock);
+    int rc = collected && room_locked(r, b) ? 0 : hand_over_locked(r);
+    fold_lock_drop(&r->lock);
+    return rc;
+}
+
+static uint32_t store_locked(struct fold_recent *r, const uint8_t *bytes, size_t len)
+    FOLD_REQUIRES(r->lock)
+{
+    assert(len <= ARENA_BYTES - r->used);
+    uint32_t at = r->used;
+    if (len > 0)
+        memcpy(r->arena + at, bytes, len);
+    r->used += (uint32_t)len;
+    return at;
+}
+
+static void enter_locked(struct fold_recent *r, const struct record *rec) FOLD_REQUIRES(r->lock)
+{
+    uint64_t hash = XXH3_64bits(rec->key, rec->key_len);
+    struct entry *e = find_locked(r, rec->key, rec->key_len, hash);
+    if (e == NULL) {
+        assert(r->count < ENTRIES);
+        uint32_t *bucket = &r->buckets[hash % BUCKETS];
+        e = &r->entries[r->count];
+        *e = (struct entry){.hash = hash, .next = *bucket, .key_len = (uint16_t)rec->key_len};
+        e->key = store_locked(r, rec->key, rec->key_len);
+        *bucket = r->count++;
+    }
+    e->gone = rec->gone;
+    if (rec->val_len > e->val_cap) {
+        e->val = store_locked(r, rec->val, rec->val_len);
+        e->val_cap = (uint32_t)rec->val_len;
+    } else if (rec->val_len > 0) {
+        memcpy(r->arena + e->val, rec->val, rec->val_len);
+    }
+    e->val_len = (uint32_t)rec->val_len;
+}
+
+int fold_recent_add(struct fold_recent *r, struct fold_kv_batch *b)
+{
+    bool collected = fits(b);
+    fold_lock_take(&r->lock);
+    int rc = 0;
+    if (!collected) {
+        /* What came before must not come after it. */
+        rc = hand_over_locked(r);
+        if (rc == 0)
+            rc = fold_kv_write(r->kv, b);
+    } else {
+        struct fold_rd rd = open_batch(b);
+        struct record rec;
+        while (next_record(&rd, &rec) > 0)
+            enter_locked(r, &rec);
+    }
+    fold_lock_drop(&r->lock);
+    return rc;
+}
