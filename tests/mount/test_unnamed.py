@@ -10,6 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import MountCase, need_fold
+from lib.volume import PLAIN
 
 USER = 1000
 AT_EMPTY_PATH = 0x1000
@@ -126,6 +127,24 @@ class Unnamed(MountCase):
         self.link(fd, self.path("d", "f"))
         os.close(fd)
         self.assertIn("user:1234:rwx\t#effective:rw-", self.run_ok("getfacl", "-pcn", self.path("d", "f")))
+
+    def test_removed_below_a_descriptor(self):
+        """What O_PATH descriptors still tell of an object without a name."""
+        path = self.write("f", b"12345")
+        fd = os.open(path, os.O_PATH)
+        os.unlink(path)
+        st = os.fstat(fd)
+        self.assertEqual((st.st_nlink, st.st_size), (0, 5))
+        if not PLAIN:
+            self.assertEqual(self.errno_of(os.open, "/proc/self/fd/%d" % fd, os.O_RDONLY), errno.ESTALE)
+        os.close(fd)
+        os.mkdir(self.path("d"))
+        fd = os.open(self.path("d"), os.O_PATH | os.O_DIRECTORY)
+        os.rmdir(self.path("d"))
+        self.assertEqual(os.listdir("/proc/self/fd/%d" % fd), [])
+        self.assertEqual(self.errno_of(os.mkdir, "e", dir_fd=fd), errno.ENOENT)
+        self.assertEqual(self.errno_of(os.open, "e", os.O_CREAT | os.O_WRONLY, dir_fd=fd), errno.ENOENT)
+        os.close(fd)
 
     @need_fold
     def test_counted_with_its_name(self):
