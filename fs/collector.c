@@ -175,12 +175,29 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
     return rc;
 }
 
+/* How often those who wait for a collection to end look whether they still have to. */
+#define TURN_MS 50
+
+/* Waits until nobody else collects, unless whoever asked is gone meanwhile. */
+static int take_turn(struct fold_collector *c, bool (*gone)(void *arg), void *arg) FOLD_NO_ANALYSIS
+{
+    const struct timespec pause = {.tv_nsec = TURN_MS * 1000000};
+    while (!fold_lock_try(&c->running)) {
+        if (atomic_load(&c->stopping) || (gone != NULL && gone(arg)))
+            return -ECANCELED;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
                        struct fold_collect_result *out)
 {
-    fold_lock_take(&c->running);
+    int rc = take_turn(c, opt->cancelled, opt->arg);
+    if (rc != 0)
+        return rc;
     fold_ballast_adjust(c->session->ballast);
-    int rc = opt->full ? unless_full(fold_flush_all(c->session)) : 0;
+    rc = opt->full ? unless_full(fold_flush_all(c->session)) : 0;
     if (rc == 0 && opt->full)
         rc = unless_full(fold_refolder_run(c->session->refolder));
     if (rc == 0)
@@ -204,10 +221,9 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
     return rc;
 }
 
-void fold_collector_hold(struct fold_collector *c)
+int fold_collector_hold(struct fold_collector *c, bool (*gone)(void *arg), void *arg)
 {
-    if (c != NULL)
-        fold_lock_take(&c->running);
+    return c != NULL ? take_turn(c, gone, arg) : 0;
 }
 
 void fold_collector_release(struct fold_collector *c)

@@ -23,7 +23,8 @@ void fold_collector_stop(struct fold_collector *c);
 void fold_collector_destroy(struct fold_collector *c);
 
 /*
- * Runs a collection now, after the one that may be running. With opt->full everything is flushed
+ * Runs a collection now, after the one that may be running; -ECANCELED if opt->cancelled says so
+ * before that has ended, or later. With opt->full everything is flushed
  * first, recipes are led away from forwarded places, and the catalog gives its space back too.
  * `arg`, `progress` and `cancelled` of `opt` are used.
  */
@@ -32,9 +33,11 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
 
 /*
  * Between the two no collection runs: what is measured stays where it is. Waits for one that is
- * running to end. NULL is fine. The caller holds no lock.
+ * running to end, or until gone(arg) (may be NULL) is true: -ECANCELED, and nothing is held. A NULL
+ * collector is fine. The caller holds no lock.
  */
-void fold_collector_hold(struct fold_collector *c) FOLD_NO_ANALYSIS;
+int fold_collector_hold(struct fold_collector *c, bool (*gone)(void *arg),
+                        void *arg) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_collector_release(struct fold_collector *c) FOLD_NO_ANALYSIS;
 
 /* `bytes` of files were deleted or overwritten. Cheap; any thread. */

@@ -115,8 +115,10 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         from[i] = (fold_ino)json_integer_value(json_array_get(inodes, i));
-    fold_collector_hold(s->collector);
-    int rc = fold_flush_all(s);
+    int rc = fold_collector_hold(s->collector, cancelled, reply);
+    if (rc != 0)
+        return rc;
+    rc = fold_flush_all(s);
     if (rc == 0)
         rc = fold_usage_measure(s->volume->store, s->volume->catalog, from, n, &opt, rows, &total);
     fold_collector_release(s->collector);

@@ -19,6 +19,7 @@
 #define BATCH_BYTES  (4u << 20)
 #define SYNC_BYTES   (2u << 20)
 #define YIELD_MS_MAX 100u
+#define NAP_MS       100u
 
 struct copier {
     struct fold_store *store;
@@ -34,20 +35,23 @@ struct copier {
     size_t moved_count;
 };
 
-/* Sleeps so that copying stays below the rate asked for. */
-static void pace(const struct copier *c, uint64_t bytes)
-{
-    if (c->opt->rate == 0)
-        return;
-    uint64_t ns = (uint64_t)((double)bytes / (double)c->opt->rate * 1e9);
-    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
-    nanosleep(&ts, NULL);
-}
-
 static void sleep_ms(uint64_t ms)
 {
     struct timespec ts = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
     nanosleep(&ts, NULL);
+}
+
+/* Sleeps so that copying stays below the rate asked for, in naps: whoever cancels is not kept
+ * waiting. */
+static void pace(const struct copier *c, uint64_t bytes)
+{
+    const struct fold_collect_options *opt = c->opt;
+    uint64_t ms = opt->rate != 0 ? bytes * 1000 / opt->rate : 0;
+    while (ms > 0 && !(opt->cancelled != NULL && opt->cancelled(opt->arg))) {
+        uint64_t nap = FOLD_MIN(ms, (uint64_t)NAP_MS);
+        sleep_ms(nap);
+        ms -= nap;
+    }
 }
 
 /* Makes durable what was copied, then lets others have the disk for as long as that took. */

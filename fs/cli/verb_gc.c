@@ -100,7 +100,7 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
 
 const struct fold_verb fold_verb_gc = {
     .name = "gc",
-    .synopsis = "[--full] [--rate BYTES] MOUNTPOINT|STORE",
+    .synopsis = "[--full] [--rate BYTES] [--json] MOUNTPOINT|STORE",
     .summary = "give the space of deleted data back now",
     .details = "A mount collects by itself when enough was deleted; this does it at once. Without\n"
                "--full, only long dead runs go from segments of which less than half is dead.\n",

@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import MountCase, need_fold
-from lib.volume import LONG
+from lib.volume import FOLDFS, LONG
 
 MIB = 1 << 20
 
@@ -109,6 +109,28 @@ class Collect(MountCase):
         self.assertEqual(said.returncode, 0, said.stdout + said.stderr)
         self.vol.mount()
         self.check(sums)
+
+    def test_requests_given_up(self):
+        """Those who asked for a collection while one runs, and did not wait, are in nobody's way."""
+        self.fill(40)
+        for i in range(0, 40, 2):
+            os.unlink(self.path("f%d" % i))
+        self.vol.remount()
+        slow = subprocess.Popen([FOLDFS, "gc", "--full", "--rate", "1", self.mnt], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(12):
+                waiting = subprocess.Popen([FOLDFS, "gc", self.mnt], stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL)
+                time.sleep(0.1)
+                waiting.kill()
+                waiting.wait()
+            self.assertIsNone(slow.poll())
+            self.vol.command("stats", self.mnt, timeout=60)
+            self.assertIsNone(slow.poll())
+        finally:
+            slow.kill()
+            slow.wait()
 
     def test_nothing_to_do(self):
         sums = self.fill(20)
