@@ -4,7 +4,8 @@
  * the alignment: a header's checksum covers the segment's random salt and the offset, so chunk
  * contents cannot pass for one. Torn and rotten bytes look alike. Each record says how much of the
  * segment was durable when it was written: damage below the highest such claim is rot, and does not
- * end the whole part; damage above it may be a torn tail.
+ * end the whole part; damage above it may be a torn tail. What the disk refuses to read is not
+ * torn: it was written once, and costs its own records only.
  */
 #include "meta/segscan.h"
 
@@ -16,6 +17,8 @@
 
 #include <errno.h>
 
+#define PAGE_BYTES 4096u
+
 struct walk {
     const struct fold_seg_ident *id;
     const uint8_t *base;
@@ -26,6 +29,7 @@ struct walk {
     uint32_t whole_count; /* entries up to the last whole record */
     struct fold_segment_content out;
     uint32_t entry_cap;
+    bool unreadable;  /* the disk refused some place */
     uint32_t *damage; /* offsets, rising */
     uint32_t damage_count;
     uint32_t damage_cap;
@@ -45,13 +49,10 @@ int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
     uint64_t size = (uint64_t)st.st_size;
     if (size < sizeof header || size > FOLD_SEG_MAX_BYTES)
         return -FOLD_E_BAD_SEGMENT;
-    rc = fold_io_pread(fd, header, sizeof header, 0);
-    if (rc == 0)
-        rc = fold_io_pread(fd, tail, sizeof tail, size - sizeof tail);
-    if (rc < 0)
-        return rc;
-    if (fold_seg_footer_decode(tail, seg, size, &who, &footer) < 0) {
-        rc = fold_seg_header_decode(header, seg, id);
+    int head = fold_io_pread(fd, header, sizeof header, 0);
+    rc = fold_io_pread(fd, tail, sizeof tail, size - sizeof tail);
+    if (rc < 0 || fold_seg_footer_decode(tail, seg, size, &who, &footer) < 0) {
+        rc = head < 0 ? head : fold_seg_header_decode(header, seg, id);
         return rc < 0 ? rc : 1;
     }
     *id = who;
@@ -161,9 +162,10 @@ static int payload_crc_at(const struct walk *w, uint32_t off, const struct fold_
     return rc;
 }
 
-/* The first multiple of the alignment in [from, size) whose bytes look like a record; `size` if
- * there is none. */
-static uint32_t search_magic(const uint8_t *base, uint32_t from, uint32_t size)
+/* The first multiple of the alignment in [from, size), of one page, whose bytes look like a record;
+ * `size` if there is none. */
+static __attribute__((noinline)) uint32_t search_magic(const uint8_t *base, uint32_t from,
+                                                       uint32_t size)
 {
     for (uint64_t at = from; at + FOLD_SEG_ALIGN <= size; at += FOLD_SEG_ALIGN)
         if (fold_rec_magic(base + at))
@@ -171,11 +173,26 @@ static uint32_t search_magic(const uint8_t *base, uint32_t from, uint32_t size)
     return size;
 }
 
-static int next_magic(const struct walk *w, uint32_t from, uint32_t *found)
+static int magic_in(const struct walk *w, uint32_t from, uint32_t to, uint32_t *found)
 {
     int rc;
-    FOLD_GUARDED(rc, *found = search_magic(w->base, from, w->size));
+    FOLD_GUARDED(rc, *found = search_magic(w->base, from, to));
     return rc;
+}
+
+/* The same in the whole file, over pages that cannot be read. */
+static uint32_t next_magic(struct walk *w, uint32_t from)
+{
+    while (from < w->size) {
+        uint32_t end = FOLD_MIN((from | (PAGE_BYTES - 1)) + 1, w->size);
+        uint32_t found = end;
+        if (magic_in(w, from, end, &found) < 0)
+            w->unreadable = true;
+        else if (found < end)
+            return found;
+        from = end;
+    }
+    return w->size;
 }
 
 static int grow(void **array, uint32_t *cap, uint32_t count, size_t each)
@@ -204,14 +221,13 @@ static int note_damage(struct walk *w, uint32_t off)
 /* Takes the record at w->at in and steps over it. */
 static int take_record(struct walk *w, const struct fold_rec *rec)
 {
-    uint32_t crc;
-    int rc = payload_crc_at(w, w->at, rec, &crc);
-    if (rc < 0)
-        return rc;
+    uint32_t crc = 0;
+    bool readable = payload_crc_at(w, w->at, rec, &crc) == 0;
+    bool whole = readable && crc == rec->payload_crc;
     void *array = w->out.entries;
-    rc = grow(&array, &w->entry_cap, w->out.count, sizeof *w->out.entries);
+    int rc = grow(&array, &w->entry_cap, w->out.count, sizeof *w->out.entries);
     w->out.entries = array;
-    if (rc == 0 && crc != rec->payload_crc)
+    if (rc == 0 && readable && !whole)
         rc = note_damage(w, w->at);
     if (rc < 0)
         return rc;
@@ -219,32 +235,39 @@ static int take_record(struct walk *w, const struct fold_rec *rec)
         (struct fold_seg_entry){{rec->fp.w[0], rec->fp.w[1]}, w->at, rec->raw_len};
     uint32_t bytes = fold_rec_bytes(w->id->fp_width, rec->stored_len);
     w->at += bytes;
-    if (crc == rec->payload_crc) {
+    w->unreadable = w->unreadable || !readable;
+    if (whole)
         w->synced = FOLD_MAX(w->synced, FOLD_MIN(rec->synced, w->at - bytes));
+    if (whole || !readable) {
         w->last_end = w->at;
         w->whole_count = w->out.count;
     }
     return 0;
 }
 
+/* Whether there is a header at `off`; a place that cannot be read has none. */
+static bool has_header(struct walk *w, uint32_t off, struct fold_rec *rec, bool *readable)
+{
+    int rc = header_at(w, off, rec);
+    *readable = rc >= 0;
+    w->unreadable = w->unreadable || rc < 0;
+    return rc > 0;
+}
+
 static int walk_all(struct walk *w)
 {
     while (w->at < w->size) {
         struct fold_rec rec;
-        int rc = header_at(w, w->at, &rec);
-        if (rc < 0)
-            return rc;
-        if (rc > 0) {
+        bool readable;
+        int rc = 0;
+        if (has_header(w, w->at, &rec, &readable)) {
             rc = take_record(w, &rec);
-            if (rc < 0)
-                return rc;
-            continue;
-        }
-        rc = note_damage(w, w->at);
-        while (rc == 0 && w->at < w->size) {
-            rc = next_magic(w, w->at + FOLD_SEG_ALIGN, &w->at);
-            if (rc == 0 && w->at < w->size && (rc = header_at(w, w->at, &rec)) != 0)
-                break;
+        } else {
+            if (readable)
+                rc = note_damage(w, w->at);
+            do
+                w->at = next_magic(w, w->at + FOLD_SEG_ALIGN);
+            while (w->at < w->size && !has_header(w, w->at, &rec, &readable));
         }
         if (rc < 0)
             return rc;
@@ -253,10 +276,10 @@ static int walk_all(struct walk *w)
 }
 
 /* Cuts what follows the last whole record and works out the sums. */
-static int finish(struct walk *w, bool *clean)
+static void finish(struct walk *w, bool *clean)
 {
     struct fold_segment_content *out = &w->out;
-    *clean = w->damage_count == 0 && w->last_end == w->size;
+    *clean = w->damage_count == 0 && !w->unreadable && w->last_end == w->size;
     out->count = w->whole_count;
     out->data_end = w->last_end;
     out->whole_end = w->last_end;
@@ -266,12 +289,9 @@ static int finish(struct walk *w, bool *clean)
     for (uint32_t i = 0; i < out->count; i++) {
         struct fold_rec rec;
         int rc = header_at(w, out->entries[i].off, &rec);
-        if (rc < 0)
-            return rc;
         out->raw_bytes += out->entries[i].raw_len;
         out->stored_bytes += rc > 0 ? fold_rec_bytes(w->id->fp_width, rec.stored_len) : 0;
     }
-    return 0;
 }
 
 int fold_segscan_records(int fd, const struct fold_seg_ident *id,
@@ -296,7 +316,7 @@ int fold_segscan_records(int fd, const struct fold_seg_ident *id,
     };
     rc = walk_all(&w);
     if (rc == 0)
-        rc = finish(&w, clean);
+        finish(&w, clean);
     fold_io_unmap(base, (size_t)st.st_size);
     free(w.damage);
     if (rc < 0) {

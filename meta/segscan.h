@@ -12,7 +12,8 @@ struct fold_map;
 
 /*
  * Reads identity and footer. 0 and both set if the file is sealed; 1 and only *id set if it is not
- * (or its footer is damaged); -FOLD_E_BAD_SEGMENT if not even the identity can be read, -errno.
+ * (or its footer is damaged or unreadable); -FOLD_E_BAD_SEGMENT if there is no identity either,
+ * -errno if it cannot be read.
  */
 int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
                         struct fold_seg_summary *sum) FOLD_MUST;
@@ -37,8 +38,8 @@ int fold_segscan_mapped_table(const struct fold_map *map, const struct fold_seg 
  * places are found again; what follows the last whole record is left out (data_end lies before it).
  * Entries include damaged records whose header is whole, so that the same content, when it comes
  * again, meets and heals them. whole_end: the first damage that is not known to be rot of durable
- * bytes. *clean: no damage and nothing left over. The caller frees content->entries. -EIO if the
- * file cannot be read, -ENOMEM.
+ * bytes. Places that the disk refuses to read count as rot and cost the records in them. *clean: no
+ * damage and nothing left over. The caller frees content->entries. -ENOMEM, -errno of the mapping.
  */
 int fold_segscan_records(int fd, const struct fold_seg_ident *id,
                          struct fold_segment_content *content, bool *clean) FOLD_MUST;

@@ -221,6 +221,16 @@ static void ask_locality(struct fold_store *s, const struct fold_fp *const *fps,
     }
 }
 
+/* Says once what is wrong with the index; true. */
+static bool index_sick(struct fold_store *s, int rc)
+{
+    if (!atomic_exchange(&s->index_sick, true))
+        fold_warn("the fingerprint index cannot be read everywhere (%s): duplicates may be missed; "
+                  "fsck --repair builds it anew",
+                  fold_err_text(rc));
+    return true;
+}
+
 /* One index lookup at a time: the first hits bring in the list that answers the rest. */
 static int ask_index_for(struct fold_store *s, const struct fold_fp *const *fps, size_t n,
                          struct fold_loc *locs, enum fold_hit *hits)
@@ -231,6 +241,9 @@ static int ask_index_for(struct fold_store *s, const struct fold_fp *const *fps,
             continue;
         int rc = fold_index_get(s->index, fps[i], &loc);
         if (rc == -ENOENT)
+            continue;
+        /* The index is derived data: where it is damaged, chunks are stored once more. */
+        if ((rc == -FOLD_E_BAD_CATALOG || rc == -FOLD_E_CATALOG_IO) && index_sick(s, rc))
             continue;
         if (rc < 0)
             return rc;

@@ -35,6 +35,7 @@ struct fold_store {
     struct fold_sealer *sealer;     /* NULL: read-only */
     struct fold_appender *appender; /* NULL: read-only */
     _Atomic uint64_t healed;
+    atomic_bool index_sick; /* a lookup in the index failed: it was logged */
     struct fold_livemap
         *_Atomic live;        /* while a collection runs: what lookups hit is marked here */
     _Atomic uint64_t garbage; /* stored bytes the last collection found dead and left */

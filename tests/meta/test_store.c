@@ -5,8 +5,6 @@
  */
 #include "blob_rig.h"
 
-#include "meta/storeparts.h"
-
 #define LEN 3000u
 #define N   400u
 
@@ -382,23 +380,6 @@ static void a_lost_index_is_rebuilt(void **state FOLD_UNUSED)
     rig_fini(&r);
 }
 
-static void a_check_of_before_can_be_taken_back(void **state FOLD_UNUSED)
-{
-    struct rig r;
-    rig_init(&r);
-    fold_log_set_level((enum fold_log_level) - 1);
-    rig_open(&r);
-    struct fold_loc loc = rig_put(&r, 1, LEN);
-    assert_int_equal(rig_read(r.store, loc, 1, LEN), 0);
-    int fd = rig_file(&r, "segments/00000001.seg");
-    rig_flip(fd, loc.off + 200, 3);
-    (void)close(fd);
-    fold_reader_distrust(r.store->reader);
-    assert_int_equal(rig_read(r.store, loc, 1, LEN), -FOLD_E_BAD_RECORD);
-    rig_close(&r, false);
-    rig_fini(&r);
-}
-
 static void damage_is_found_and_healed(void **state FOLD_UNUSED)
 {
     static struct fold_loc locs[N];
@@ -576,7 +557,6 @@ int main(void)
         cmocka_unit_test(a_file_without_a_durable_name_is_a_dependency),
         cmocka_unit_test(a_gap_in_the_middle_is_remembered),
         cmocka_unit_test(a_lost_index_is_rebuilt),
-        cmocka_unit_test(a_check_of_before_can_be_taken_back),
         cmocka_unit_test(damage_is_found_and_healed),
         cmocka_unit_test(no_flip_gives_other_bytes),
         cmocka_unit_test(no_flip_survives_recovery),
