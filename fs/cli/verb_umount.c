@@ -20,6 +20,9 @@
 #define PROBE_WAIT_S   10
 #define DEFAULT_WAIT_S 300
 #define READER_WAIT_S  5
+/* A busy mount is tried again so often, a twentieth of a second apart: who only looked is gone by
+ * then. */
+#define BUSY_TRIES 20u
 
 enum { TIMEOUT = 256 };
 
@@ -83,9 +86,15 @@ static int by_fusermount(const char *point, bool lazy)
 static int detach(void *arg)
 {
     const struct unmounting *u = arg;
-    if (geteuid() == 0)
-        return by_system_call(u->mount.point, u->lazy);
-    return by_fusermount(u->mount.point, u->lazy);
+    const struct timespec pause = {.tv_nsec = 50000000};
+    if (geteuid() != 0)
+        return by_fusermount(u->mount.point, u->lazy);
+    int rc = by_system_call(u->mount.point, u->lazy);
+    for (unsigned i = 0; rc == -EBUSY && i < BUSY_TRIES; i++) {
+        nanosleep(&pause, NULL);
+        rc = by_system_call(u->mount.point, u->lazy);
+    }
+    return rc;
 }
 
 /*

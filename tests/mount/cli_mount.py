@@ -407,11 +407,23 @@ class Unmounting(CliCase):
     """umount in every state of the daemon."""
 
     def test_busy(self):
-        """Said, not waited for; the mount goes on."""
+        """Said after a moment; the mount goes on."""
         self.mount()
         with open(self.path("open"), "wb") as out:
             self.bad(MOUNT, "busy", "umount", self.mnt)
             out.write(b"x")
+        self.good("umount", self.mnt)
+
+    def test_busy_for_a_moment(self):
+        """Somebody who is just leaving is not in the way."""
+        self.mount()
+        for _ in range(5):
+            leaving = subprocess.Popen(["/bin/sh", "-c", 'cd "$0" && echo in && sleep 0.1', self.mnt],
+                                       stdout=subprocess.PIPE)
+            self.assertEqual(leaving.stdout.readline(), b"in\n")
+            self.good("umount", self.mnt)
+            leaving.communicate()
+            self.mount()
         self.good("umount", self.mnt)
 
     def test_lazy(self):
