@@ -11,6 +11,7 @@
 #include "meta/base/log.h"
 #include "meta/check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 
@@ -32,30 +33,35 @@ static void progress(void *arg, const char *step, uint64_t done, uint64_t total)
     fold_meter_show(arg, step, done, total);
 }
 
-static void print_json(const char *store, const struct fold_check_result *r)
+/* Paths and names may hold any bytes; what is no UTF-8 cannot be put into JSON. */
+static json_t *text(const char *bytes)
+{
+    json_t *s = json_string(bytes);
+    return s != NULL ? s : json_string("(not UTF-8)");
+}
+
+static int print_json(const char *store, const struct fold_check_result *r)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < r->count; i++) {
         const struct fold_problem *p = &r->problems[i];
-        /* Names in messages may hold any bytes; what is no UTF-8 is left out. */
-        json_t *message = json_string(p->message);
-        if (message == NULL)
-            message = json_string("(not UTF-8)");
         json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:o, s:b}", "code", p->code, "severity",
-                                        severities[p->severity], "object", p->object, "message",
-                                        message, "repaired", p->repaired));
+                              json_pack("{s:s, s:s, s:o, s:o, s:b}", "code", p->code, "severity",
+                                        severities[p->severity], "object", text(p->object),
+                                        "message", text(p->message), "repaired", p->repaired));
     }
     json_t *all = json_pack(
-        "{s:s, s:o, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "store", store, "problems",
-        list, "errors", (json_int_t)r->errors, "repaired", (json_int_t)r->repaired, "not_listed",
-        (json_int_t)r->dropped, "checked", "inodes", (json_int_t)r->inodes, "entries",
+        "{s:o, s:o, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "store", text(store),
+        "problems", list, "errors", (json_int_t)r->errors, "repaired", (json_int_t)r->repaired,
+        "not_listed", (json_int_t)r->dropped, "checked", "inodes", (json_int_t)r->inodes, "entries",
         (json_int_t)r->entries, "extents", (json_int_t)r->extents, "chunks", (json_int_t)r->chunks,
         "segments", (json_int_t)r->segments, "bytes_verified", (json_int_t)r->bytes_verified);
-    if (all != NULL)
-        json_dumpf(all, stdout, JSON_INDENT(2));
+    if (all == NULL)
+        return -ENOMEM;
+    json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);
+    return 0;
 }
 
 static void print_text(const char *store, const struct fold_check_result *r)
@@ -109,11 +115,11 @@ static int check(const struct fold_verb *verb, const char *operand, struct fold_
     if (rc < 0) {
         code = failed(verb, store, rc);
     } else {
-        if (as_json)
-            print_json(store, &r);
-        else
-            print_text(store, &r);
         code = r.errors == 0 ? FSCK_CLEAN : r.repaired == r.errors ? FSCK_CORRECTED : FSCK_LEFT;
+        if (!as_json)
+            print_text(store, &r);
+        else if (print_json(store, &r) != 0)
+            code = failed(verb, store, -ENOMEM);
     }
     fold_check_free(&r);
     fold_target_free(&target);

@@ -189,6 +189,16 @@ class Mounting(CliCase):
             self.assertRaises(OSError, change)
         self.good("umount", self.mnt)
 
+    def test_store_with_any_name(self):
+        """Bytes of a path that are no UTF-8 do not keep a report from being JSON."""
+        store = os.path.join(self.base, os.fsdecode(b"s\xff"))
+        self.good("mkfs", store)
+        self.assertEqual(json.loads(self.good("fsck", "--json", store))["problems"], [])
+        self.good("mount", store, self.mnt)
+        for verb in ("stats", "du", "scrub"):
+            json.loads(self.good(verb, "--json", self.mnt))
+        self.good("umount", self.mnt)
+
     def test_relative_and_linked_operands(self):
         """Names are resolved before the daemon changes its directory."""
         os.symlink("mnt", os.path.join(self.base, "link"))
