@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A journal file: replaying it hands out whole records in rising order, whatever the bytes are. */
+/* A journal file: replaying it hands out whole records in rising order, whatever the bytes are; and
+ * their data is read as batches. */
 #include "meta/base/log.h"
 #include "meta/journal_format.h"
+#include "meta/replay.h"
 #include "tests/fuzz/target.h"
 
 #include <fcntl.h>
@@ -24,6 +26,9 @@ static int take(void *arg, const struct fold_journal_record *rec)
     volatile uint8_t sum = 0;
     for (size_t i = 0; i < rec->len; i++)
         sum = (uint8_t)(sum + p[i]);
+    struct fold_replay *batches = fold_replay_create(NULL);
+    (void)!fold_replay_add(batches, rec->data, rec->len);
+    fold_replay_destroy(batches);
     return FOLD_JOURNAL_TAKEN;
 }
 
