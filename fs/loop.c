@@ -17,11 +17,14 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #define WRITE_LEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define REQUEST_BYTES                                                                              \
     (256u * 4096u + 4096u) /* what libfuse's session expects a read to be able to return */
 #define KEPT_BUFFERS 64u
+/* Pause before memory for a buffer is asked for again. */
+#define SHORT_OF_MEMORY_MS 20
 
 /* Not in the kernel headers of the oldest system we build on; bits of the 64-bit flag word. */
 #define INIT_KILLPRIV_V2 (1ull << 28)
@@ -201,8 +204,12 @@ static int serve_one(struct fold_loop *l)
 {
     if (current == NULL) {
         current = fold_bufpool_get(l->pool);
-        if (current == NULL)
-            return -ENOMEM;
+        /* The kernel keeps the requests meanwhile; a thread that ended would be lost for good. */
+        if (current == NULL) {
+            const struct timespec nap = {.tv_nsec = SHORT_OF_MEMORY_MS * 1000000};
+            nanosleep(&nap, NULL);
+            return 1;
+        }
     }
     ssize_t n = read(l->fd, current->mem, current->cap);
     if (n < 0) {
