@@ -165,6 +165,8 @@ static int create_locked(struct fold_session *s, const struct wish *w, struct fo
         return rc;
     rc = enter(s, w, dir, inode);
     if (rc == 0) {
+        if (S_ISDIR(w->mode))
+            fold_dentry_born(fold_session_catalog(s), inode->ino);
         *out = inode;
         return 0;
     }

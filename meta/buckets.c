@@ -2,7 +2,8 @@
 /*
  * A table where each bucket has one place. A place remembers the number of the last change that
  * went through it, whatever bucket that was of; who has read the database before that change knows
- * too little to fill it.
+ * too little to fill it. Directories just made have a Bloom filter of their names' hashes each; a
+ * younger directory takes the place of an older one.
  */
 #include "meta/buckets.h"
 
@@ -15,6 +16,9 @@
 #define PLACES 4096u
 #define LOCKS  64u
 #define FREE   0xffu
+#define YOUNG  128u
+#define BITS   4096u
+#define PROBES 4u
 
 struct place {
     fold_ino dir;
@@ -24,10 +28,16 @@ struct place {
     uint8_t data[FOLD_BUCKET_KEPT];
 };
 
+struct young {
+    fold_ino dir; /* 0: none */
+    uint64_t bits[BITS / 64];
+};
+
 struct fold_buckets {
     _Atomic uint64_t changes;
     struct fold_lock locks[LOCKS]; /* each guards every 64th place */
     struct place places[PLACES];
+    struct young young[YOUNG]; /* guarded like the places */
 };
 
 static_assert(FOLD_BUCKET_KEPT < FREE, "a length must not look like a free place");
@@ -109,4 +119,40 @@ void fold_buckets_change(struct fold_buckets *b, fold_ino dir, uint64_t hash, co
     put(&b->places[i], dir, hash, data, len);
     b->places[i].changed = atomic_fetch_add(&b->changes, 1) + 1;
     fold_lock_drop(&b->locks[i % LOCKS]);
+}
+
+void fold_buckets_born(struct fold_buckets *b, fold_ino dir)
+{
+    unsigned i = dir % YOUNG;
+    fold_lock_take(&b->locks[i % LOCKS]);
+    b->young[i] = (struct young){.dir = dir};
+    fold_lock_drop(&b->locks[i % LOCKS]);
+}
+
+/* The hash has 52 good bits: twelve for each probe. */
+static unsigned probe(uint64_t hash, unsigned k)
+{
+    return (unsigned)(hash >> (12 * k)) % BITS;
+}
+
+void fold_buckets_note(struct fold_buckets *b, fold_ino dir, uint64_t hash)
+{
+    unsigned i = dir % YOUNG;
+    struct young *y = &b->young[i];
+    fold_lock_take(&b->locks[i % LOCKS]);
+    for (unsigned k = 0; y->dir == dir && k < PROBES; k++)
+        y->bits[probe(hash, k) / 64] |= UINT64_C(1) << (probe(hash, k) % 64);
+    fold_lock_drop(&b->locks[i % LOCKS]);
+}
+
+bool fold_buckets_absent(struct fold_buckets *b, fold_ino dir, uint64_t hash)
+{
+    unsigned i = dir % YOUNG;
+    const struct young *y = &b->young[i];
+    fold_lock_take(&b->locks[i % LOCKS]);
+    bool absent = false;
+    for (unsigned k = 0; y->dir == dir && k < PROBES; k++)
+        absent = absent || (y->bits[probe(hash, k) / 64] >> (probe(hash, k) % 64) & 1) == 0;
+    fold_lock_drop(&b->locks[i % LOCKS]);
+    return absent;
 }

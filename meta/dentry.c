@@ -156,7 +156,8 @@ static int load_bucket(struct fold_catalog *c, fold_ino dir, uint64_t hash, stru
     b->found.copy = NULL;
     b->data = b->kept;
     b->len = 0;
-    if (fold_buckets_get(c->buckets, dir, hash, b->kept, &b->len))
+    if (fold_buckets_get(c->buckets, dir, hash, b->kept, &b->len) ||
+        fold_buckets_absent(c->buckets, dir, hash))
         return 0;
     struct fold_key key;
     fold_key_pair(&key, FOLD_TABLE_DENTRY, dir, hash);
@@ -255,6 +256,7 @@ static int put_entry(struct fold_txn *t, fold_ino dir, const char *name, size_t 
     int rc = txn_bucket(t, dir, hash, &b);
     if (rc < 0)
         return rc;
+    fold_buckets_note(t->catalog->buckets, dir, hash);
     struct entry e;
     uint32_t slot;
     size_t at;
@@ -279,6 +281,11 @@ static int put_entry(struct fold_txn *t, fold_ino dir, const char *name, size_t 
     fold_wr_u8(&w, (uint8_t)len);
     fold_wr_bytes(&w, name, len);
     return splice(t, b, at, cut, bytes, fold_wr_len(&w));
+}
+
+void fold_dentry_born(struct fold_catalog *c, fold_ino dir)
+{
+    fold_buckets_born(c->buckets, dir);
 }
 
 int fold_dentry_store(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,

@@ -38,6 +38,9 @@ struct fold_dentry_iter;
 int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_cookie,
                           struct fold_dentry_iter **out) FOLD_MUST;
 
+/* `dir` was just made and has no entries: look-ups in it will know what it does not have. */
+void fold_dentry_born(struct fold_catalog *c, fold_ino dir);
+
 /* Next entry; `name` is NUL-terminated and valid until the next call. 1 for an entry, 0 at the end,
  * negative on error. */
 int fold_dentry_iter_next(struct fold_dentry_iter *it, struct fold_dentry *out, const char **name,

@@ -59,6 +59,36 @@ static void newer_wins(void **state)
     fold_buckets_destroy(NULL);
 }
 
+/* A directory just made lacks every name it was not given, and the newest directories are known. */
+static void young_directories(void **state)
+{
+    (void)state;
+    struct fold_buckets *b;
+    uint64_t seed = 99;
+    assert_int_equal(fold_buckets_create(&b), 0);
+    assert_false(fold_buckets_absent(b, 7, 1));
+    fold_buckets_born(b, 7);
+    assert_true(fold_buckets_absent(b, 7, 1));
+    assert_false(fold_buckets_absent(b, 8, 1));
+    uint64_t hashes[100];
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        hashes[i] = rig_random(&seed) >> 12;
+        fold_buckets_note(b, 7, hashes[i]);
+        for (unsigned k = 0; k <= i; k++)
+            assert_false(fold_buckets_absent(b, 7, hashes[k]));
+        wrong += !fold_buckets_absent(b, 7, rig_random(&seed) >> 12);
+    }
+    assert_in_range(wrong, 0, 5);
+    for (fold_ino dir = 100; dir < 1100; dir++)
+        fold_buckets_born(b, dir);
+    assert_false(fold_buckets_absent(b, 7, 1)); /* others took its place */
+    assert_true(fold_buckets_absent(b, 1099, 1));
+    fold_buckets_note(b, 7, 1);
+    assert_true(fold_buckets_absent(b, 1099, 1));
+    fold_buckets_destroy(b);
+}
+
 struct looking {
     struct rig *r;
     _Atomic uint64_t begun, done; /* changes; odd numbers of a name's changes leave it there */
@@ -104,6 +134,7 @@ static void names_are_never_old(void **state)
     (void)state;
     struct rig r;
     rig_create(&r);
+    fold_dentry_born(r.c, 50);
     struct looking l = {.r = &r};
     pthread_t threads[LOOKERS];
     for (unsigned i = 0; i < LOOKERS; i++)
@@ -130,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newer_wins),
+        cmocka_unit_test(young_directories),
         cmocka_unit_test(names_are_never_old),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
