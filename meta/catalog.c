@@ -262,7 +262,9 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
             rc = fold_checkpoint_start(c);
     }
     if (rc < 0) {
-        fold_error("catalog: cannot open: %s", fold_err_text(rc));
+        bool damaged = rc == -FOLD_E_BAD_CATALOG || rc == -FOLD_E_CATALOG_IO;
+        fold_error("catalog: cannot open: %s%s", fold_err_text(rc),
+                   damaged ? "; 'foldfs fsck --repair' makes what is left of it usable" : "");
         destroy(c, false);
         return rc;
     }
