@@ -70,6 +70,8 @@ void dt_op_open(struct world *w)
     flags |= dt_chance(w, 5) ? O_SYNC : 0;
     flags |= dt_chance(w, 5) ? O_NOFOLLOW : 0;
     flags |= dt_chance(w, 15) ? O_DIRECT : dt_chance(w, 15) ? O_APPEND : 0;
+    if (dt_chance(w, 12))
+        flags = (flags & ~O_CREAT) | O_TMPFILE; /* only directories take it */
     mode_t mode = dt_chance(w, 70) ? 0644 : (mode_t)dt_below(w, 07777 + 1);
     int slot = (int)dt_below(w, DT_HANDLES);
     for (int turn = 0; turn < DT_HANDLES && w->handles[slot].fd[0] >= 0; turn++) {

@@ -84,10 +84,31 @@ void dt_op_rename(struct world *w)
     }
 }
 
+/* A name, the first one perhaps, for an open file. */
+static void link_handle(struct world *w, int slot)
+{
+    char path[1024];
+    char from[64];
+    dt_path(w, path);
+    dt_describe(w, "link h%d -> %s", slot, path);
+    dt_watch_handle(w, slot);
+    dt_watch_path(w, path);
+    BOTH((snprintf(from, sizeof from, "/proc/self/fd/%d", w->handles[slot].fd[side]),
+          linkat(AT_FDCWD, from, AT_FDCWD, full, AT_SYMLINK_FOLLOW)));
+    if (fine) {
+        dt_remember(w, path);
+    }
+}
+
 void dt_op_link(struct world *w)
 {
     char path[1024];
     char to[1024];
+    int slot = dt_chance(w, 40) ? dt_handle_pick(w) : -1;
+    if (slot >= 0) {
+        link_handle(w, slot);
+        return;
+    }
     dt_path(w, path);
     dt_path(w, to);
     dt_describe(w, "link %s -> %s", path, to);
