@@ -29,6 +29,9 @@
 #define MOVED_MAX (1u << 20)
 
 struct moved_page {
+#define NICE            10
+/* Threads that walk when somebody asked for a collection; by itself it takes one. */
+#define WALKERS 4u
     fold_ino ino;
     uint64_t page_no;
 };
@@ -160,6 +163,8 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
         .progress = progress,
         .cancelled = cancelled,
         .busy = busy,
+        .workers = c->session->workers,
+        .walkers = user->walkers != 0 ? user->walkers : WALKERS,
         .dropped = dropped,
         .moved = moved,
     };
@@ -250,9 +255,30 @@ static bool due(struct fold_collector *c, unsigned idle_seconds)
     if (released >= RELEASED_IDLE && idle_seconds >= IDLE_SECONDS)
         return true;
     struct statvfs host;
-    if (released == 0 || fstatvfs(s->volume->fd, &host) != 0)
-        return false;
-    return host.f_bavail < host.f_blocks / 20;
+    fold_catalog_counters(s->volume->catalog, &counters);
+    struct fold_collector_look l = {.released = atomic_load(&c->released),
+                                    .logical = counters.logical_bytes,
+                                    .idle_seconds = idle_seconds,
+                                    .host_free = UINT64_MAX};
+    if (fstatvfs(s->volume->fd, &host) == 0) {
+        l.host_free = host.f_bavail;
+        l.host_blocks = host.f_blocks;
+    }
+    return fold_collector_due(&l);
+}
+
+/* By itself it collects behind everybody else, and walks on one thread. */
+static void collect_in_background(struct fold_collector *c)
+{
+    static const struct fold_collect_options how = {.rate = BACKGROUND_RATE, .walkers = 1};
+    struct fold_collect_result r;
+    int rc = fold_collector_run(c, &how, &r);
+    if (rc == 0 && r.segments_removed + r.segments_punched > 0)
+        fold_info("collected: %llu segments removed, %llu punched, %llu bytes freed",
+                  (unsigned long long)r.segments_removed, (unsigned long long)r.segments_punched,
+                  (unsigned long long)(r.freed_bytes + r.punched_bytes));
+    else if (rc != 0 && rc != -ECANCELED)
+        fold_warn("collection stopped: %s", fold_err_text(rc));
 }
 
 static void *collector_main(void *arg)

@@ -130,10 +130,10 @@ json_t *fold_stats_to_json(const struct fold_stats *s)
 
 json_t *fold_stats_gc_json(const struct fold_collect_result *r)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "extents",
-                     (json_int_t)r->extents, "walk_ms", (json_int_t)r->walk_ms, "segments_seen",
-                     (json_int_t)r->segments_seen, "segments_removed",
-                     (json_int_t)r->segments_removed, "segments_copied",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "extents",
+                     (json_int_t)r->extents, "walk_ms", (json_int_t)r->walk_ms, "walk_cpu_us",
+                     (json_int_t)r->walk_cpu_us, "segments_seen", (json_int_t)r->segments_seen,
+                     "segments_removed", (json_int_t)r->segments_removed, "segments_copied",
                      (json_int_t)r->segments_copied, "copied_bytes", (json_int_t)r->copied_bytes,
                      "freed_bytes", (json_int_t)r->freed_bytes, "segments_punched",
                      (json_int_t)r->segments_punched, "punched_bytes", (json_int_t)r->punched_bytes,

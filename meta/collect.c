@@ -10,13 +10,14 @@
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/io.h"
+#include "meta/base/lock.h"
 #include "meta/base/log.h"
 #include "meta/compact.h"
 #include "meta/punch.h"
-#include "meta/recipe.h"
 #include "meta/segnext.h"
 #include "meta/storeparts.h"
 #include "meta/unindex.h"
+#include "meta/walk.h"
 
 #include <errno.h>
 #include <time.h>
@@ -43,9 +44,11 @@ struct cycle {
     size_t spared_count;
     struct fold_punch punch; /* what goes from those */
     uint32_t *tables;        /* segments with forwarding tables before the cycle */
-    bool *named;             /* parallel: a recipe still needs the table */
+    atomic_bool *named;      /* parallel: a recipe still needs the table */
     size_t table_count;
-    bool short_of_room; /* not everything worth it could be condemned */
+    _Atomic uint64_t extents;
+    struct fold_lock calls; /* walkers call the caller's functions one at a time */
+    bool short_of_room;     /* not everything worth it could be condemned */
 };
 
 static int step(const struct cycle *c, unsigned n)
@@ -96,7 +99,7 @@ static void name_table(struct cycle *c, uint32_t seg)
 {
     const uint32_t *at = bsearch(&seg, c->tables, c->table_count, sizeof seg, by_number);
     if (at != NULL)
-        c->named[at - c->tables] = true;
+        atomic_store(&c->named[at - c->tables], true);
 }
 
 static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fold_page *p)
@@ -115,12 +118,17 @@ static int walk_page(void *arg, fold_ino ino, uint64_t page_no, const struct fol
         }
         fold_livemap_mark(c->live, loc);
     }
-    c->result->extents += p->count;
-    if (moved && c->opt->moved != NULL)
+    atomic_fetch_add_explicit(&c->extents, p->count, memory_order_relaxed);
+    bool look = (page_no & 1023) == 0 && c->opt->cancelled != NULL;
+    moved = moved && c->opt->moved != NULL;
+    if (!look && !moved)
+        return 0;
+    fold_lock_take(&c->calls);
+    if (moved)
         c->opt->moved(c->opt->arg, ino, page_no);
-    if ((page_no & 1023) == 0 && c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg))
-        return -ECANCELED;
-    return 0;
+    bool stop = look && c->opt->cancelled(c->opt->arg);
+    fold_lock_drop(&c->calls);
+    return stop ? -ECANCELED : 0;
 }
 
 static int mark(struct cycle *c)
@@ -129,8 +137,11 @@ static int mark(struct cycle *c)
     uint64_t start = fold_clock_ms();
     atomic_store(&c->store->live, c->live);
     fold_gate_wait(c->gate);
-    int rc = fold_recipe_walk(c->catalog, walk_page, c);
+    uint64_t cpu_ns = 0;
+    int rc = fold_walk_run(c->catalog, c->opt->workers, c->opt->walkers, walk_page, c, &cpu_ns);
+    c->result->extents += atomic_load(&c->extents);
     c->result->walk_ms += fold_clock_ms() - start;
+    c->result->walk_cpu_us += cpu_ns / 1000;
     tell(c, "mark", 1, 1);
     return rc;
 }
@@ -312,7 +323,8 @@ static void fini(struct cycle *c)
     free(c->list);
     free(c->spared);
     free(c->tables);
-    free(c->named);
+    free((void *)(uintptr_t)c->named);
+    fold_lock_fini(&c->calls);
 }
 
 static int remove_condemned(struct cycle *c)
@@ -391,6 +403,7 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
         for (more = false; rc == 0 && next <= last;) {
             struct cycle c = {
                 .store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
+            fold_lock_init(&c.calls, FOLD_RANK_LEAF, "collection calls");
             rc = run_pass(&c, &next, last, &more);
         }
     }

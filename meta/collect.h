@@ -22,6 +22,7 @@
 #include "meta/catalog.h"
 
 struct fold_gate;
+struct fold_workers;
 
 struct fold_collect_progress {
     const char *step; /* static storage */
@@ -29,9 +30,11 @@ struct fold_collect_progress {
 };
 
 struct fold_collect_options {
-    bool full;     /* also segments with little garbage; open segments are sealed first */
-    uint64_t rate; /* bytes per second that copying may read; 0 = no limit */
-    void *arg;     /* for the functions below, each of which may be NULL */
+    bool full; /* also segments with little garbage; open segments are sealed first */
+    struct fold_workers *workers; /* for the walk; NULL: the caller's thread alone */
+    unsigned walkers;             /* threads that may walk at once; 0 = 1 */
+    uint64_t rate;                /* bytes per second that copying may read; 0 = no limit */
+    void *arg;                    /* for the functions below, each of which may be NULL */
     void (*progress)(void *arg, const struct fold_collect_progress *p);
     bool (*cancelled)(void *arg);
     bool (*busy)(void *arg); /* somebody else uses the disk just now: copying takes half of its time
@@ -46,6 +49,7 @@ struct fold_collect_options {
 struct fold_collect_result {
     uint64_t extents; /* walked */
     uint64_t walk_ms;
+    uint64_t walk_cpu_us;      /* of all threads that walked */
     uint64_t segments_seen;    /* candidates */
     uint64_t segments_removed; /* of them */
     uint64_t segments_copied;  /* removed after their live records were copied */
