@@ -105,12 +105,21 @@ static void take(struct fold_ballast *b, uint64_t bytes)
         (void)!fold_io_unlink(b->storefd, NAME);
 }
 
+/* Somebody may have removed the file to help himself. */
+static bool still_there(const struct fold_ballast *b)
+{
+    struct stat st;
+    return fstatat(b->storefd, NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 void fold_ballast_adjust(struct fold_ballast *b)
 {
     uint64_t reserve, space;
     if (b == NULL || figures(b->storefd, &reserve, &space) < 0)
         return;
     fold_lock_take(&b->lock);
+    if (atomic_load(&b->held) > 0 && !still_there(b))
+        atomic_store(&b->held, 0);
     bool held = atomic_load(&b->held) > 0;
     if (held && (space > DROP_ABOVE * reserve || is_short(space, reserve)))
         give_up(b);

@@ -16,22 +16,26 @@
 #include "meta/base/log.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define LOOK_SECONDS 5
+/* What compactions and lookups of the index freed stays with the allocator, tens of megabytes of
+ * it, unless it is told to give it back. */
+#define TRIM_LOOKS 6u
 /* Released bytes that start a cycle: an eighth of all data, but not less than this; less when idle
  * or short of space. */
 #define RELEASED_MIN    (256ull << 20)
-#define RELEASED_IDLE   (16ull << 20)
-#define IDLE_SECONDS    30
 #define BACKGROUND_RATE (64ull << 20)
+#define NICE            10
+/* Threads that walk when somebody asked for a collection; by itself it takes one. */
+#define WALKERS 4u
 /* Recipe pages led to new places in one collection; the next one goes on. */
 #define MOVED_MAX (1u << 20)
 
 struct moved_page {
-#define NICE            10
-/* Threads that walk when somebody asked for a collection; by itself it takes one. */
-#define WALKERS 4u
     fold_ino ino;
     uint64_t page_no;
 };
@@ -159,12 +163,12 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
     struct fold_collect_options opt = {
         .full = user->full,
         .rate = user->rate,
+        .workers = c->session->workers,
+        .walkers = user->walkers != 0 ? user->walkers : WALKERS,
         .arg = c,
         .progress = progress,
         .cancelled = cancelled,
         .busy = busy,
-        .workers = c->session->workers,
-        .walkers = user->walkers != 0 ? user->walkers : WALKERS,
         .dropped = dropped,
         .moved = moved,
     };
@@ -243,17 +247,19 @@ void fold_collector_released(struct fold_collector *c, uint64_t bytes)
         atomic_fetch_add_explicit(&c->released, bytes, memory_order_relaxed);
 }
 
-/* Whether enough was released for a cycle, given how things are now. */
+bool fold_collector_due(const struct fold_collector_look *l)
+{
+    if (l->released >= FOLD_MAX(RELEASED_MIN, l->logical / 8))
+        return true;
+    if (l->released >= FOLD_COLLECT_IDLE_BYTES && l->idle_seconds >= FOLD_COLLECT_IDLE_SECONDS)
+        return true;
+    return l->released > 0 && l->host_free < l->host_blocks / 20;
+}
+
 static bool due(struct fold_collector *c, unsigned idle_seconds)
 {
     struct fold_session *s = c->session;
-    uint64_t released = atomic_load(&c->released);
     struct fold_counters counters;
-    fold_catalog_counters(s->volume->catalog, &counters);
-    if (released >= FOLD_MAX(RELEASED_MIN, counters.logical_bytes / 8))
-        return true;
-    if (released >= RELEASED_IDLE && idle_seconds >= IDLE_SECONDS)
-        return true;
     struct statvfs host;
     fold_catalog_counters(s->volume->catalog, &counters);
     struct fold_collector_look l = {.released = atomic_load(&c->released),
@@ -284,10 +290,10 @@ static void collect_in_background(struct fold_collector *c)
 static void *collector_main(void *arg)
 {
     struct fold_collector *c = arg;
-    static const struct fold_collect_options background = {.rate = BACKGROUND_RATE};
     pthread_setname_np(pthread_self(), "fold-collect");
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     fold_lsn seen = 0;
-    unsigned idle = 0;
+    unsigned idle = 0, looks = 0;
     fold_lock_take(&c->lock);
     while (!c->stop) {
         struct timespec until;
@@ -297,21 +303,14 @@ static void *collector_main(void *arg)
         if (c->stop)
             break;
         fold_lock_drop(&c->lock);
+        if (++looks % TRIM_LOOKS == 0)
+            (void)malloc_trim(0);
         fold_ballast_adjust(c->session->ballast);
         fold_lsn lsn = fold_catalog_lsn(c->session->volume->catalog);
         idle = lsn == seen ? idle + LOOK_SECONDS : 0;
         seen = lsn;
-        if (due(c, idle)) {
-            struct fold_collect_result r;
-            int rc = fold_collector_run(c, &background, &r);
-            if (rc == 0 && r.segments_removed + r.segments_punched > 0)
-                fold_info("collected: %llu segments removed, %llu punched, %llu bytes freed",
-                          (unsigned long long)r.segments_removed,
-                          (unsigned long long)r.segments_punched,
-                          (unsigned long long)(r.freed_bytes + r.punched_bytes));
-            else if (rc != 0 && rc != -ECANCELED)
-                fold_warn("collection stopped: %s", fold_err_text(rc));
-        }
+        if (due(c, idle))
+            collect_in_background(c);
         fold_lock_take(&c->lock);
     }
     fold_lock_drop(&c->lock);
@@ -324,6 +323,10 @@ int fold_collector_create(struct fold_session *s, struct fold_collector **out)
     if (c == NULL)
         return -ENOMEM;
     c->session = s;
+    /* What earlier mounts left is not known: a look when nobody is writing, or nothing is left. */
+    struct fold_store_info info;
+    fold_store_info(s->volume->store, &info);
+    atomic_store(&c->released, info.chunks > 0 ? FOLD_COLLECT_IDLE_BYTES : 0);
     fold_lock_init(&c->running, FOLD_RANK_SESSION, "collection");
     fold_lock_init(&c->lock, FOLD_RANK_LEAF, "collector");
     fold_cond_init(&c->wake);

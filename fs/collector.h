@@ -12,6 +12,22 @@
 struct fold_collector;
 struct fold_session;
 
+/* With so many bytes released and nobody writing for so long a cycle starts. */
+#define FOLD_COLLECT_IDLE_BYTES   (16ull << 20)
+#define FOLD_COLLECT_IDLE_SECONDS 30u
+
+/* What decides whether a cycle starts by itself. */
+struct fold_collector_look {
+    uint64_t released; /* bytes of files deleted or overwritten since the last cycle */
+    uint64_t logical;  /* bytes of all files */
+    unsigned idle_seconds;
+    uint64_t host_free, host_blocks; /* blocks of the host filesystem */
+};
+
+/* True if it is time: a large part was released; or some of it and nobody is writing; or any of it
+ * and the host has little left. Pure. */
+bool fold_collector_due(const struct fold_collector_look *l);
+
 /* Starts the background thread. -ENOMEM, -EAGAIN. */
 int fold_collector_create(struct fold_session *s, struct fold_collector **out) FOLD_MUST;
 

@@ -5,7 +5,7 @@
     python3 bench/e2e/space.py pacing [--seconds N] [--mib N] [--foldfs BIN] [--json FILE]
 
 `deletes` makes files of 1 MB to 100 GB logical size by copying a file onto its own end again and again, and times unlink,
-truncate and rename over them. `pacing` times fsync after 4 KiB with nothing else going on, and beside one full
+truncate and rename over them, with the daemon's processor time until all of it is stored. `pacing` times fsync after 4 KiB with nothing else going on, and beside one full
 collection after the other of a volume of which half is garbage. Everything runs in a temporary volume.
 """
 
@@ -49,32 +49,62 @@ def timed(work, *args):
     return (time.perf_counter() - start) * 1000
 
 
+def daemon_ns(pid):
+    """Processor time of all threads of the daemon so far."""
+    total = 0
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/schedstat" % (pid, task), encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def rename_over(vol, target):
+    """What a program does that replaces a file: only the rename is timed."""
+    small = os.path.join(vol.mnt, "small")
+    with open(small, "wb") as out:
+        out.write(b"x")
+    vol.command("sync", vol.mnt)
+    return lambda: os.rename(small, target)
+
+
+WAYS = {
+    "unlink": lambda vol, path, size: lambda: os.unlink(path),
+    "to nothing": lambda vol, path, size: lambda: os.truncate(path, 0),
+    "to half": lambda vol, path, size: lambda: os.truncate(path, size // 2),
+    "rename over": lambda vol, path, size: rename_over(vol, path),
+}
+
+
+def delete_once(vol, base, other, size, way):
+    """Milliseconds of the caller, and of the daemon's processors until all of it is stored."""
+    clone(base, other)
+    vol.command("sync", vol.mnt)
+    work = WAYS[way](vol, other, size)
+    cpu = daemon_ns(vol.daemon.pid)
+    caller = timed(work)
+    vol.command("sync", vol.mnt)
+    return caller, (daemon_ns(vol.daemon.pid) - cpu) / 1e6
+
+
 def deletes(vol, largest):
-    """One row per size: [bytes, unlink ms, truncate ms, rename ms], medians."""
+    """One row per size: bytes, then for each way medians of the caller's ms and the daemon's processor ms."""
     rows = []
     size = MIB
     base, other = os.path.join(vol.mnt, "big"), os.path.join(vol.mnt, "other")
     while size <= largest:
         make(base, size)
-        took = {"unlink": [], "truncate": [], "rename": []}
-        for _ in range(3 if size >= 10 * GB else 7):
-            for what in took:
-                clone(base, other)
-                vol.command("sync", vol.mnt)
-                if what == "unlink":
-                    took[what].append(timed(os.unlink, other))
-                elif what == "truncate":
-                    took[what].append(timed(os.truncate, other, 0))
-                else:
-                    small = os.path.join(vol.mnt, "small")
-                    with open(small, "wb") as out:
-                        out.write(b"x")
-                    took[what].append(timed(os.rename, small, other))
-        rows.append([size] + [statistics.median(took[w]) for w in ("unlink", "truncate", "rename")])
-        print("%8.3f GB   unlink %6.2f ms   truncate %6.2f ms   rename over %6.2f ms"
-              % (size / GB, *rows[-1][1:]), flush=True)
+        row = [size]
+        for way in WAYS:
+            tries = [delete_once(vol, base, other, size, way) for _ in range(3 if size >= 10 * GB else 7)]
+            row += [statistics.median(t[i] for t in tries) for i in (0, 1)]
+        rows.append(row)
+        print("%9.3f GB" % (size / GB), "".join("   %s %.2f ms, %.1f ms CPU" % (way, row[1 + 2 * i], row[2 + 2 * i])
+                                                for i, way in enumerate(WAYS)), flush=True)
         size *= 10 if size * 10 <= largest or size == largest else max(2, largest // size)
-    return {"columns": ["bytes", "unlink_ms", "truncate_ms", "rename_ms"], "rows": rows}
+    return {"columns": ["bytes"] + [way + unit for way in WAYS for unit in ("_ms", "_cpu_ms")], "rows": rows}
 
 
 def fsyncs(vol, until, took):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -215,6 +216,69 @@ class FullHost(MountCase):
         self.check()
         os.unlink(foreign)
         self.gc()
+        self.assertEqual(self.put("more", self.random.randbytes(MIB)), 0)
+        self.check()
+
+    def ballast(self):
+        return os.path.join(self.vol.store, "ballast")
+
+    def until(self, what, seconds=120):
+        """Waits for something that happens in the background."""
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it does not happen")
+            time.sleep(0.5)
+
+    def test_collects_by_itself(self):
+        """A host with little left: what is deleted comes back without being asked for."""
+        self.fill("f")
+        self.vol.command("sync", self.mnt)
+        free = self.host.free()
+        self.delete(0.5)
+        self.until(lambda: self.host.free() > free + self.SIZE / 8)
+        self.check()
+
+    def test_mount_on_a_full_host(self):
+        """Somebody fills the host to the last byte while the volume is not mounted."""
+        for i in range(90):
+            self.assertEqual(self.put("f%d" % i, self.random.randbytes(MIB)), 0)
+        for n in range(2):
+            self.until(lambda: os.path.exists(self.ballast()))
+            self.vol.umount()
+            self.assertTrue(os.path.exists(self.ballast()))
+            foreign = self.foreign()
+            self.vol.mount()
+            self.check()
+            self.assertEqual(self.put("more", self.random.randbytes(32 * MIB)), errno.ENOSPC)
+            self.delete(0.2)
+            self.gc()
+            self.check()
+            if n == 1:
+                self.vol.kill9()
+            else:
+                self.vol.umount()
+            self.vol.mount()
+            self.check()
+            os.unlink(foreign)
+        self.assertEqual(self.put("more", self.random.randbytes(MIB)), 0)
+        self.check()
+
+    def test_ballast_taken_away(self):
+        """Its file is removed by hand: it is missed, and taken again as soon as there is room."""
+        for i in range(90):
+            self.assertEqual(self.put("f%d" % i, self.random.randbytes(MIB)), 0)
+        self.until(lambda: os.path.exists(self.ballast()))
+        os.unlink(self.ballast())
+        self.until(lambda: os.path.exists(self.ballast()))
+        os.unlink(self.ballast())
+        foreign = self.foreign()
+        self.assertEqual(self.put("more", self.random.randbytes(32 * MIB)), errno.ENOSPC)
+        self.check()
+        self.delete(0.3)
+        self.check()
+        os.unlink(foreign)
+        self.gc()
+        self.until(lambda: os.path.exists(self.ballast()))
         self.assertEqual(self.put("more", self.random.randbytes(MIB)), 0)
         self.check()
 

@@ -132,6 +132,53 @@ class Collect(MountCase):
             slow.kill()
             slow.wait()
 
+    def returned(self, before, seconds):
+        """Waits until the host has more than half of it back."""
+        end = time.monotonic() + seconds
+        while host_bytes(self.vol.store) > before / 2:
+            self.assertLess(time.monotonic(), end, "nothing was collected")
+            time.sleep(1)
+
+    def test_by_itself_when_much_is_garbage(self):
+        """While somebody goes on writing."""
+        keep = self.fill(3)
+        sums = {"g%d" % i: None for i in range(150)}
+        for name in sums:
+            with open(self.path(name), "wb", buffering=0) as out:
+                out.write(os.urandom(2 * MIB))
+        self.vol.command("sync", self.mnt)
+        self.vol.remount()  # seals what is open
+        before = host_bytes(self.vol.store)
+        for name in sums:
+            os.unlink(self.path(name))
+        stop = threading.Event()
+
+        def write():
+            i = 0
+            while not stop.wait(0.2):
+                self.write("w%d" % (i % 5), b"%d" % i * 1000)
+                i += 1
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            self.returned(before, 120)
+        finally:
+            stop.set()
+            writer.join()
+        self.check(keep)
+
+    def test_by_itself_when_idle(self):
+        """What an earlier mount left, too."""
+        keep = self.fill(3)
+        with open(self.path("g"), "wb", buffering=0) as out:
+            out.write(os.urandom(40 * MIB))
+        self.vol.remount()
+        before = host_bytes(self.vol.store)
+        os.unlink(self.path("g"))
+        self.vol.remount()
+        self.returned(before, 180)
+        self.check(keep)
+
     def test_nothing_to_do(self):
         sums = self.fill(20)
         self.gc("--full")
@@ -161,55 +208,91 @@ class Collect(MountCase):
             self.assertEqual(file.read(), data)
         self.gc("--full")
 
+    def clone(self, source, target, size):
+        """Shares the chunks of a part of a file by copying its recipe."""
+        with open(self.path(source), "rb", buffering=0) as src, open(self.path(target), "wb", buffering=0) as dst:
+            done = 0
+            while done < size:
+                done += os.copy_file_range(src.fileno(), dst.fileno(), size - done, done, done)
+
+    def one_change(self, r, seed, pool, have, held):
+        """Writes, copies, clones, overwrites, deletes or compares one file."""
+        name = "c%d-%d" % (seed, r.randrange(25))
+        source = r.choice(sorted(have)) if have else name
+        what = r.random()
+        if what < 0.3:
+            data = r.choice(pool)
+            if r.random() < 0.3:
+                data = r.randbytes(r.randrange(50000)) + data
+            self.write(name, data)
+            have[name] = data
+        elif what < 0.4 and source != name:
+            subprocess.run(["cp", "--reflink=never", self.path(source), self.path(name)], check=True)
+            have[name] = have[source]
+        elif what < 0.55 and source != name:
+            size = r.randrange(1, len(have[source]) + 1)
+            self.clone(source, name, size)
+            have[name] = have[source][:size]
+        elif what < 0.62 and name in have:
+            off, piece = r.randrange(len(have[name])), r.randbytes(r.randrange(1, 20000))
+            with open(self.path(name), "r+b", buffering=0) as file:
+                os.pwrite(file.fileno(), piece, off)
+            have[name] = have[name][:off] + piece + have[name][off + len(piece):]
+        elif what < 0.75 and name in have:
+            if r.random() < 0.3 and len(held) < 5:  # goes on being read after it has no name
+                held.append((os.open(self.path(name), os.O_RDONLY), have[name]))
+            os.unlink(self.path(name))
+            del have[name]
+        elif what < 0.82 and held:
+            fd, data = held.pop(r.randrange(len(held)))
+            got = b"".join(iter(lambda: os.read(fd, MIB), b""))
+            os.close(fd)
+            if got != data:
+                raise AssertionError("a file without a name has wrong content")
+        elif source in have and self.read(source) != have[source]:
+            raise AssertionError("%s has wrong content" % source)
+
     def churn(self, stop, errors, seed):
-        """Writes, copies, overwrites and deletes files from a pool of contents, reading back what it wrote."""
+        """Changes files made from a pool of contents, and compares what it reads with what it wrote."""
         r = random.Random(seed)
         pool = [content(1000 + i, r.choice((30000, 300000, MIB))) for i in range(12)]
-        have = {}
+        have, held = {}, []
         try:
             while not stop.is_set():
-                name = "c%d-%d" % (seed, r.randrange(25))
-                what = r.random()
-                if what < 0.45:
-                    data = r.choice(pool)
-                    if r.random() < 0.3:
-                        data = r.randbytes(r.randrange(50000)) + data
-                    self.write(name, data)
-                    have[name] = data
-                elif what < 0.6 and have:
-                    source = r.choice(sorted(have))
-                    if source != name:
-                        subprocess.run(["cp", "--reflink=never", self.path(source), self.path(name)], check=True)
-                        have[name] = have[source]
-                elif what < 0.8 and name in have:
-                    os.unlink(self.path(name))
-                    del have[name]
-                elif have:
-                    name = r.choice(sorted(have))
-                    if self.read(name) != have[name]:
-                        raise AssertionError("%s has wrong content" % name)
+                self.one_change(r, seed, pool, have, held)
             for name, data in have.items():
                 if self.read(name) != data:
                     raise AssertionError("%s has wrong content at the end" % name)
         except BaseException as error:  # to be raised in the main thread
             errors.append(error)
+        finally:
+            for fd, _ in held:
+                os.close(fd)
 
     def test_beside_writers(self):
         stop, errors = threading.Event(), []
+        sums = self.fill(40, 300000)
+        self.vol.remount()
         threads = [threading.Thread(target=self.churn, args=(stop, errors, seed)) for seed in range(3)]
         for t in threads:
             t.start()
         end = time.monotonic() + (600 if LONG else 12)
-        cycles = 0
-        while time.monotonic() < end and not errors:
-            self.gc(*(("--full",) if cycles % 2 else ()))
+        cycles = punched = copied = 0
+        while (time.monotonic() < end or cycles < 6) and not errors:
+            if sums:  # a hole in a sealed segment that stays
+                os.unlink(self.path(sums.popitem()[0]))
+            result = json.loads(self.gc("--json", *(("--full",) if cycles % 5 == 4 else ())).stdout)
+            self.check(sums)
+            punched += result["segments_punched"]
+            copied += result["segments_copied"]
             cycles += 1
         stop.set()
         for t in threads:
             t.join()
         if errors:
             raise errors[0]
-        self.assertGreater(cycles, 3)
+        self.assertGreater(punched, 0)
+        self.assertGreater(copied, 0)
 
     def test_killed_while_collecting(self):
         for round_no in range(20 if LONG else 4):

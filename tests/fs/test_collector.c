@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* When a collection starts by itself: on much garbage, on some when idle, on any when the host is
+ * nearly full. */
+#include "fs/collector.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct fold_collector_look plenty(uint64_t released, uint64_t logical, unsigned idle)
+{
+    return (struct fold_collector_look){.released = released,
+                                        .logical = logical,
+                                        .idle_seconds = idle,
+                                        .host_free = 1000,
+                                        .host_blocks = 2000};
+}
+
+static void much_garbage(void **state)
+{
+    (void)state;
+    struct fold_collector_look l = plenty(256 * MIB, 0, 0);
+    assert_true(fold_collector_due(&l));
+    l = plenty(256 * MIB - 1, 0, 0);
+    assert_false(fold_collector_due(&l));
+    l = plenty(999 * MIB, 8000 * MIB, 0); /* less than an eighth */
+    assert_false(fold_collector_due(&l));
+    l = plenty(1000 * MIB, 8000 * MIB, 0);
+    assert_true(fold_collector_due(&l));
+}
+
+static void idle(void **state)
+{
+    (void)state;
+    struct fold_collector_look l =
+        plenty(FOLD_COLLECT_IDLE_BYTES, 8000 * MIB, FOLD_COLLECT_IDLE_SECONDS);
+    assert_true(fold_collector_due(&l));
+    l.idle_seconds--;
+    assert_false(fold_collector_due(&l));
+    l = plenty(FOLD_COLLECT_IDLE_BYTES - 1, 8000 * MIB, 100000);
+    assert_false(fold_collector_due(&l));
+}
+
+static void little_left(void **state)
+{
+    (void)state;
+    struct fold_collector_look l = plenty(1, 8000 * MIB, 0);
+    l.host_free = 100;
+    assert_false(fold_collector_due(&l));
+    l.host_free = 99;
+    assert_true(fold_collector_due(&l));
+    l.released = 0; /* nothing to be had */
+    assert_false(fold_collector_due(&l));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(much_garbage),
+        cmocka_unit_test(idle),
+        cmocka_unit_test(little_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
