@@ -188,7 +188,8 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
 #define TURN_MS 50
 
 /* Waits until nobody else collects, unless whoever asked is gone meanwhile. */
-static int take_turn(struct fold_collector *c, bool (*gone)(void *arg), void *arg) FOLD_NO_ANALYSIS
+static int take_turn(struct fold_collector *c, bool (*gone)(void *arg), void *arg)
+    FOLD_TRY(false, c->running)
 {
     const struct timespec pause = {.tv_nsec = TURN_MS * 1000000};
     while (!fold_lock_try(&c->running)) {
