@@ -3,10 +3,12 @@
 
     python3 bench/e2e/space.py deletes [--largest GB] [--foldfs BIN] [--json FILE]
     python3 bench/e2e/space.py pacing [--seconds N] [--mib N] [--foldfs BIN] [--json FILE]
+    python3 bench/e2e/space.py refold [--mib N] [--foldfs BIN] [--json FILE]
 
 `deletes` makes files of 1 MB to 100 GB logical size by copying a file onto its own end again and again, and times unlink,
 truncate and rename over them, with the daemon's processor time until all of it is stored. `pacing` times fsync after 4 KiB with nothing else going on, and beside one full
-collection after the other of a volume of which half is garbage. Everything runs in a temporary volume.
+collection after the other of a volume of which half is garbage. `refold` tells in how many pieces a file lies and what
+reading it costs, before and after it was overwritten at random, and refolded. Everything runs in a temporary volume.
 """
 
 import argparse
@@ -158,9 +160,52 @@ def pacing(vol, seconds, mib):
     return result
 
 
+def scatter(path, mib, rng):
+    """Overwrites a file in random places of 4 KiB, as often as it has such places, half of them synced at once."""
+    with open(path, "r+b", buffering=0) as out:
+        for i in range(mib * 256):
+            os.pwrite(out.fileno(), rng.randbytes(4096), rng.randrange(mib * 256) * 4096)
+            if i % 512 == 511:
+                os.fsync(out.fileno())
+
+
+def read_cost(vol, path, mib):
+    """Pieces of the file, and processor seconds of the daemon for reading a GB of it from a cold cache."""
+    shape = [int(os.getxattr(path, "user.foldfs." + what)) for what in ("chunks", "fragments")]
+    cpus = []
+    for _ in range(3):
+        vol.remount()
+        before = daemon_ns(vol.daemon.pid)
+        with open(path, "rb", buffering=0) as file:
+            while file.read(MIB):
+                pass
+        cpus.append((daemon_ns(vol.daemon.pid) - before) / 1e9 / (mib / 1024))
+    return shape + [statistics.median(cpus)]
+
+
+def refold(vol, mib):
+    """How a file looks and reads when it was written straight, when it was scattered, and refolded."""
+    path, rows = os.path.join(vol.mnt, "f"), {}
+    rng = random.Random(1)
+    with open(path, "wb", buffering=0) as out:
+        for _ in range(mib):
+            out.write(rng.randbytes(MIB))
+    vol.command("sync", vol.mnt)
+    rows["straight"] = read_cost(vol, path, mib)
+    scatter(path, mib, rng)
+    vol.command("sync", vol.mnt)
+    rows["scattered"] = read_cost(vol, path, mib)
+    with open(path, "rb"):
+        vol.command("gc", "--full", vol.mnt)
+    rows["refolded"] = read_cost(vol, path, mib)
+    for name, (chunks, fragments, cpu) in rows.items():
+        print("%-10s %7d chunks %7d fragments   %.2f s of processor time a GB" % (name, chunks, fragments, cpu))
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("deletes", "pacing"))
+    parser.add_argument("what", choices=("deletes", "pacing", "refold"))
     parser.add_argument("--foldfs", default=os.environ.get("FOLDFS"))
     parser.add_argument("--largest", type=float, default=100, help="size of the largest file in GB")
     parser.add_argument("--seconds", type=float, default=10)
@@ -174,7 +219,7 @@ def main():
         print(subprocess.run(["uname", "-rm"], capture_output=True, text=True, check=True).stdout.strip(),
               "load %.1f" % os.getloadavg()[0], flush=True)
         figures = deletes(vol, int(args.largest * GB)) if args.what == "deletes" else \
-            pacing(vol, args.seconds, args.mib)
+            pacing(vol, args.seconds, args.mib) if args.what == "pacing" else refold(vol, args.mib)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
             json.dump(figures, out, indent=1)

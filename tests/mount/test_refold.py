@@ -55,6 +55,33 @@ class Refold(MountCase):
                     os.fsync(out.fileno())
         self.check_shared(bytes(data))
 
+    def number(self, name, what):
+        return int(os.getxattr(self.path(name), "user.foldfs." + what))
+
+    def test_extents_come_together(self):
+        """A file in thousands of pieces reads like a straight copy again: as many chunks, as many jumps."""
+        data = bytearray(random.Random(11).randbytes(16 * MIB))
+        self.write("f", data)
+        r = random.Random(12)
+        with open(self.path("f"), "r+b", buffering=0) as out:
+            for i in range(1500):
+                off = r.randrange(len(data) // 4096) * 4096
+                piece = r.randbytes(4096)
+                data[off:off + 4096] = piece
+                os.pwrite(out.fileno(), piece, off)
+                if i % 100 == 99:
+                    os.fsync(out.fileno())
+        self.vol.command("sync", self.mnt)
+        chunks, jumps = self.number("f", "chunks"), self.number("f", "fragments")
+        self.settle()
+        self.assertEqual(self.read("f"), bytes(data))
+        self.write("straight", bytes(data))
+        self.vol.command("sync", self.mnt)
+        self.assertGreater(chunks, 1.5 * self.number("straight", "chunks"))
+        self.assertLess(self.number("f", "chunks"), 1.02 * self.number("straight", "chunks") + 2)
+        self.assertGreater(jumps, 1000)
+        self.assertLess(self.number("f", "fragments"), jumps / 5)
+
     def test_odd_pieces_with_fsync(self):
         data = random.Random(5).randbytes(6 * MIB)
         r = random.Random(6)
