@@ -220,10 +220,14 @@ static void *run(void *arg)
             (void)fold_lock_wait(&c->state, &c->changed, NULL);
             continue;
         }
+        c->wanted = false;
         fold_lock_drop(&c->state);
         int rc = fold_catalog_checkpoint(c);
         fold_lock_take(&c->state);
-        c->wanted = false;
+        /* Whoever asked meanwhile may still wait: for what was too much all the same, or for the
+         * outcome of another try. */
+        if (rc == 0)
+            c->wanted = atomic_load(&c->pending) > c->journal_bytes;
         if (rc < 0 && !c->stopping) {
             /* Commits keep asking: once a second is often enough for a disk that says no. */
             struct timespec until;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Journal files: life cycle and appending (reading them back is in journal_read.c).
+ * Journal files: life cycle and appending (reading them back is in journal_format.c).
  *
  * At most times there are two files: the current one and the prepared next one. A checkpoint
  * rotates to the next, and when the catalog has the content of the old one, that becomes the next
@@ -373,8 +373,6 @@ void fold_journal_retire(struct fold_journal *j)
 
 uint64_t fold_journal_pending(const struct fold_journal *j)
 {
-    /* Called by the appender or for a rough idea: the current file may change under a reader's
-     * feet, but not go away with its memory, which `old` keeps until it is counted there. */
     uint64_t old = atomic_load(&j->pending_old);
     const struct journal_file *f = j->current;
     return f == NULL ? old : old + atomic_load(&f->end) - FOLD_JOURNAL_HEADER_BYTES;

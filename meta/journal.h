@@ -5,8 +5,8 @@
  * recycled: the checksum of a record covers the file's number and salt, so bytes of a former life
  * never pass for records.
  *
- * Append, take_back and rotate: one caller at a time (the holder of the commit lock). Prepare and
- * retire: one caller at a time (the checkpoint). Sync, bytes and pending: any thread.
+ * Append, take_back, rotate and pending: one caller at a time (the holder of the commit lock).
+ * Prepare and retire: one caller at a time (the checkpoint). Sync and bytes: any thread.
  */
 #ifndef FOLD_META_JOURNAL_H
 #define FOLD_META_JOURNAL_H

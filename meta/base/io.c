@@ -120,7 +120,10 @@ int fold_io_fdatasync(int fd)
     int rc = refused(FOLD_IO_SYNC, fd, NULL);
     if (rc < 0)
         return rc;
-    return fdatasync(fd) < 0 ? -errno : 0;
+    do
+        rc = fdatasync(fd);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? -errno : 0;
 }
 
 int fold_io_fsync(int fd)
@@ -128,7 +131,10 @@ int fold_io_fsync(int fd)
     int rc = refused(FOLD_IO_SYNC, fd, NULL);
     if (rc < 0)
         return rc;
-    return fsync(fd) < 0 ? -errno : 0;
+    do
+        rc = fsync(fd);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? -errno : 0;
 }
 
 int fold_io_truncate(int fd, uint64_t len)
