@@ -162,8 +162,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fold_handle *h = handle_of(fi);
     struct fold_inode *inode = h->inode;
     uint64_t run = fold_readahead_note(&h->ahead, (uint64_t)off, (uint64_t)off + size);
-    bool large = size >= STREAM_BYTES;
-    struct fold_read r = {.stream = run > 0 && large, .scattered = run == 0 && !large};
+    struct fold_read r = {.stream = run > 0 && size >= STREAM_BYTES};
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
     fold_inode_touch_atime(s, inode);
     uint64_t from = 0, len = 0;

@@ -26,7 +26,6 @@ static const uint8_t zeros[ZEROS];
 struct fold_part {
     const uint8_t *data;
     struct fold_extent extent;
-    uint32_t chunk_len; /* of an extent: the chunk is at least this long */
 };
 
 enum pin_kind { PIN_BUF, PIN_VIEW, PIN_CHUNK };
@@ -173,9 +172,7 @@ static int add_compressed(struct fold_session *s, struct fold_read *r, struct fo
     return dst != NULL ? add_bytes(r, dst, e->len) : add_chunk(s, r, chunk, e);
 }
 
-/* `wanted`: bytes of the chunk to ask the disk for at once, 0 to leave that to the kernel. */
-static int add_extent(struct fold_session *s, const struct fold_extent *e, uint32_t wanted,
-                      struct fold_read *r)
+int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r)
 {
     if (e->kind != FOLD_EXTENT_DATA)
         return add_zeros(r, e->len);
@@ -183,8 +180,6 @@ static int add_extent(struct fold_session *s, const struct fold_extent *e, uint3
     struct fold_cached_chunk *chunk = fold_chunkcache_peek(s->chunks, e->loc);
     if (chunk != NULL)
         return add_chunk(s, r, chunk, e);
-    if (wanted > 0)
-        fold_store_want(s->volume->store, e->loc, wanted);
     struct fold_view view;
     int rc = fold_store_view(s->volume->store, e->loc, &view);
     if (rc != 0)
@@ -199,11 +194,6 @@ static int add_extent(struct fold_session *s, const struct fold_extent *e, uint3
         return rc != 0 ? rc : add_bytes(r, data, e->len);
     }
     return add_compressed(s, r, &view, e);
-}
-
-int fold_read_extent(struct fold_session *s, const struct fold_extent *e, struct fold_read *r)
-{
-    return add_extent(s, e, 0, r);
 }
 
 static int add_slice(struct fold_session *s, struct fold_read *r, const struct fold_slice *sl,
@@ -228,8 +218,8 @@ static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64
             return rc;
         for (uint32_t i = fold_page_find(&page->page, off); rc == 0 && off < page_end; i++) {
             struct fold_extent part;
-            const struct fold_extent *e = &page->page.extents[i];
-            if (i >= page->page.count || !fold_extent_slice(e, off, page_end - off, &part)) {
+            if (i >= page->page.count ||
+                !fold_extent_slice(&page->page.extents[i], off, page_end - off, &part)) {
                 rc = add_hole(r, off, page_end);
                 off = page_end;
                 break;
@@ -237,8 +227,6 @@ static int add_recipe(struct fold_session *s, fold_ino ino, uint64_t off, uint64
             rc = add_hole(r, off, part.off);
             if (rc == 0)
                 rc = add_part(r, NULL, &part);
-            if (rc == 0 && part.len > 0)
-                r->parts[r->part_count - 1].chunk_len = e->skip + e->len;
             off = part.off + part.len;
         }
         fold_cached_put(&page->cached);
@@ -323,7 +311,7 @@ static int resolve(struct fold_session *s, struct fold_read *r)
     for (size_t i = 0; rc == 0 && i < r->part_count; i++) {
         const struct fold_part *p = &r->parts[i];
         rc = p->data != NULL ? add_bytes(r, p->data, p->extent.len)
-                             : add_extent(s, &p->extent, r->scattered ? p->chunk_len : 0, r);
+                             : fold_read_extent(s, &p->extent, r);
     }
     return rc;
 }

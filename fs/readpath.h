@@ -27,15 +27,14 @@ struct fold_read {
     struct fold_extent last; /* the last chunk extent met, for prefetching; kind 0 if none */
     bool more;               /* the file goes on behind what was asked for */
     bool stream;             /* set by the caller: nobody will ask for these bytes again soon */
-    bool scattered;          /* set by the caller: little around these bytes is going to be read */
     uint8_t *scratch;        /* of this thread, for the decoded chunks of a stream; or NULL */
     size_t scratch_len;
 };
 
 /*
  * Collects [off, off+len) of a regular file, clipped at its size. Takes the map lock shared and the
- * inode lock. `r` must be zeroed but for `stream` and `scattered`; fini it in every case. -EIO and
- * the errors of fold_store_view: nothing may be used.
+ * inode lock. `r` must be zeroed but for `stream`; fini it in every case. -EIO and the errors of
+ * fold_store_view: nothing may be used.
  */
 int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
                       struct fold_read *r) FOLD_MUST;

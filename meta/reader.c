@@ -25,9 +25,6 @@
 #define VERIFIED_BITS  20u
 #define BELIEVED_SHIFT 16 /* of milliseconds: about a minute */
 #define REPORTED       256u
-/* What a scattered reader has read at least: a disk takes hardly longer for it than for a page. A
- * power of two, and of pages. */
-#define WANTED_UNIT (UINT64_C(32) << 10)
 
 struct fold_reader {
     struct fold_segset *set;
@@ -327,60 +324,28 @@ int fold_reader_table(struct fold_reader *r, uint32_t seg, struct fold_seg_entry
     return rc;
 }
 
-/* Pins the mapping of [loc, loc+bytes), widened to multiples of `unit` and cut to what is stored;
- * NULL if there is nothing. */
-static struct fold_map *pin_range(struct fold_reader *r, struct fold_loc loc, uint32_t bytes,
-                                  uint64_t unit, void **at, size_t *len)
-{
-    struct fold_map *map;
-    const struct fold_seg *seg = fold_segset_get(r->set, loc.seg);
-    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE)
-        return NULL;
-    uint64_t end = atomic_load_explicit(&seg->data_end, memory_order_acquire);
-    if (loc.off >= end || fold_segmap_pin(r->map, seg, &map) < 0)
-        return NULL;
-    uint64_t from = loc.off & ~(unit - 1);
-    uint64_t to = ((uint64_t)loc.off + bytes + unit - 1) & ~(unit - 1);
-    to = FOLD_MIN(FOLD_MIN(to, end), (uint64_t)map->len);
-    if (to <= from) {
-        fold_segmap_unpin(r->map, map);
-        return NULL;
-    }
-    union {
-        const uint8_t *in;
-        void *out;
-    } base = {.in = map->base + from};
-    *at = base.out;
-    *len = (size_t)(to - from);
-    return map;
-}
-
 void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t bytes)
 {
-    void *at;
-    size_t len;
-    struct fold_map *map = pin_range(r, fold_forward_resolve(r->forward, loc), bytes,
-                                     (uint64_t)sysconf(_SC_PAGESIZE), &at, &len);
-    if (map == NULL)
-        return;
-    /* Populating also saves the reader a fault for each page; kernels before 5.14 know only the
-     * milder form. */
-    if (madvise(at, len, MADV_POPULATE_READ) != 0)
-        (void)madvise(at, len, MADV_WILLNEED);
-    fold_segmap_unpin(r->map, map);
-}
-
-void fold_reader_want(struct fold_reader *r, struct fold_loc loc, uint32_t bytes)
-{
-    void *at;
-    size_t len;
+    struct fold_map *map;
     loc = fold_forward_resolve(r->forward, loc);
-    uint64_t word = verified_word(r, loc);
-    if (atomic_load_explicit(verified_cell(r, loc), memory_order_relaxed) == word)
+    const struct fold_seg *seg = fold_segset_get(r->set, loc.seg);
+    if (seg == NULL || atomic_load(&seg->state) == FOLD_SEG_GONE)
         return;
-    struct fold_map *map = pin_range(r, loc, FOLD_REC_MAX_HEADER + bytes, WANTED_UNIT, &at, &len);
-    if (map == NULL)
+    uint64_t end = atomic_load_explicit(&seg->data_end, memory_order_acquire);
+    if (loc.off >= end || fold_segmap_pin(r->map, seg, &map) < 0)
         return;
-    (void)madvise(at, len, MADV_WILLNEED);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t from = loc.off & ~(page - 1);
+    uint64_t to = FOLD_MIN(FOLD_MIN((uint64_t)loc.off + bytes, end), (uint64_t)map->len);
+    if (to > from) {
+        union {
+            const uint8_t *in;
+            void *out;
+        } at = {.in = map->base + from};
+        /* Populating also saves the reader a fault for each page; kernels before 5.14 know only the
+         * milder form. */
+        if (madvise(at.out, (size_t)(to - from), MADV_POPULATE_READ) != 0)
+            (void)madvise(at.out, (size_t)(to - from), MADV_WILLNEED);
+    }
     fold_segmap_unpin(r->map, map);
 }

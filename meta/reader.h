@@ -27,7 +27,6 @@ int fold_reader_compare(struct fold_reader *r, struct fold_loc loc, const void *
                         bool *equal) FOLD_MUST;
 void fold_reader_compare_batch(struct fold_reader *r, struct fold_match *m, size_t n);
 void fold_reader_prefetch(struct fold_reader *r, struct fold_loc loc, uint32_t bytes);
-void fold_reader_want(struct fold_reader *r, struct fold_loc loc, uint32_t bytes);
 
 /* The fingerprint in the header of the record at `loc`, payload not looked at. Errors as view. */
 int fold_reader_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp *out) FOLD_MUST;

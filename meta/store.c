@@ -319,11 +319,6 @@ void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t byt
     fold_reader_prefetch(s->reader, loc, bytes);
 }
 
-void fold_store_want(struct fold_store *s, struct fold_loc loc, uint32_t bytes)
-{
-    fold_reader_want(s->reader, loc, bytes);
-}
-
 /* The new record is durable before anything points to it; the open index, later the index, then
  * name it directly. */
 int fold_store_heal(struct fold_store *s, struct fold_loc loc, const void *data, uint32_t len,

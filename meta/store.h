@@ -144,14 +144,6 @@ struct fold_loc fold_store_where(struct fold_store *s, struct fold_loc loc);
 /* Brings [loc, loc+bytes) of the segment into memory. May wait for the disk; failing is no harm. */
 void fold_store_prefetch(struct fold_store *s, struct fold_loc loc, uint32_t bytes);
 
-/*
- * Says that the chunk at `loc`, of at least `bytes` raw bytes, is going to be viewed and little
- * around it: its record is read from the disk in one piece, where a fault would have the kernel
- * read far around. Nothing is done for a chunk that was verified lately. Does not wait for the
- * disk; failing is no harm.
- */
-void fold_store_want(struct fold_store *s, struct fold_loc loc, uint32_t bytes);
-
 /* Makes everything put so far durable. Concurrent calls share the work. */
 int fold_store_sync(struct fold_store *s) FOLD_MUST;
 
