@@ -108,10 +108,12 @@ int fold_space_claim(struct fold_session *s, uint64_t len)
     if (len == 0)
         return 0;
     uint64_t claimed = atomic_fetch_add(&s->space_claimed, len) + len;
-    if (claimed < SMALL_CLAIM_BYTES && atomic_load(&s->space_left) > 0 &&
-        now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < CLAIM_LOOK_MS)
-        return 0;
-    look(s, now);
+    if (claimed < SMALL_CLAIM_BYTES) {
+        if (atomic_load(&s->space_left) > 0 &&
+            now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < CLAIM_LOOK_MS)
+            return 0;
+        look(s, now);
+    }
     /* Of what others claim some may be stored already: half the reserve is the margin for that. */
     if (beyond_reserve(s, &beyond, &reserve) == 0 &&
         (beyond < len || beyond + reserve / 2 < claimed)) {
