@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading /proc/self/mountinfo: finds the mounts of type fuse.foldfs.
+ * Reading /proc/PID/mountinfo: finds the mounts of type fuse.foldfs.
  */
 #include "fs/cli/mounts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -13,6 +14,7 @@ void fold_mount_free(struct fold_mount *m)
 {
     free(m->point);
     free(m->store);
+    free(m->dev);
     *m = (struct fold_mount){.point = NULL};
 }
 
@@ -40,7 +42,7 @@ void fold_mounts_unescape(char *text)
  * the parts (in the line, unescaped) if it is a whole foldfs mount, not a bind mount of a part of
  * one.
  */
-static bool split(char *line, char **point, char **source, bool *read_only)
+static bool split(char *line, char **point, char **source, char **dev, bool *read_only)
 {
     char *field[6];
     for (unsigned i = 0; i < 6; i++) {
@@ -58,6 +60,7 @@ static bool split(char *line, char **point, char **source, bool *read_only)
         return false;
     if (strcmp(type, mount_type) != 0 || strcmp(field[3], "/") != 0)
         return false;
+    *dev = field[2];
     *point = field[4];
     *read_only = strncmp(options, "ro", 2) == 0 && (options[2] == ',' || options[2] == '\0');
     fold_mounts_unescape(*point);
@@ -78,12 +81,13 @@ static int search(const char *want, bool by_store, struct fold_mount *out)
     while (getline(&line, &size, in) > 0) {
         char *point;
         char *source;
+        char *dev;
         bool read_only;
-        if (!split(line, &point, &source, &read_only) ||
+        if (!split(line, &point, &source, &dev, &read_only) ||
             strcmp(by_store ? source : point, want) != 0)
             continue;
-        struct fold_mount found = {strdup(point), strdup(source), read_only};
-        if (found.point == NULL || found.store == NULL) {
+        struct fold_mount found = {strdup(point), strdup(source), strdup(dev), read_only};
+        if (found.point == NULL || found.store == NULL || found.dev == NULL) {
             fold_mount_free(&found);
             rc = -ENOMEM;
             break;
@@ -96,6 +100,47 @@ static int search(const char *want, bool by_store, struct fold_mount *out)
     free(line);
     fclose(in);
     return rc;
+}
+
+/* Whether the mountinfo `path` of some process shows this filesystem. */
+static bool shows(const char *path, const struct fold_mount *m)
+{
+    FILE *in = fopen(path, "re");
+    if (in == NULL)
+        return false;
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (!found && getline(&line, &size, in) > 0) {
+        char *point;
+        char *source;
+        char *dev;
+        bool read_only;
+        found = split(line, &point, &source, &dev, &read_only) && strcmp(dev, m->dev) == 0 &&
+                strcmp(source, m->store) == 0;
+    }
+    free(line);
+    fclose(in);
+    return found;
+}
+
+pid_t fold_mounts_holder(const struct fold_mount *m)
+{
+    DIR *proc = opendir("/proc");
+    pid_t holder = 0;
+    for (struct dirent *e; proc != NULL && holder == 0 && (e = readdir(proc)) != NULL;) {
+        char path[64];
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        if (*end != '\0' || pid <= 0)
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/%ld/mountinfo", pid);
+        if (shows(path, m))
+            holder = (pid_t)pid;
+    }
+    if (proc != NULL)
+        closedir(proc);
+    return holder;
 }
 
 int fold_path_absolute(const char *path, char **out)

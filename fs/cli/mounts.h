@@ -9,11 +9,13 @@
 #include "meta/base/attr.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* One mount of foldfs. Zero-initialise; free with fold_mount_free. */
 struct fold_mount {
     char *point; /* absolute path */
     char *store; /* absolute path of the store, as the daemon gave it */
+    char *dev;   /* major:minor of the filesystem */
     bool read_only;
 };
 
@@ -27,6 +29,12 @@ int fold_mounts_at(const char *path, struct fold_mount *out) FOLD_MUST;
 
 /* A foldfs mount of the store `store` (absolute, resolved). -ENOENT if there is none, -errno. */
 int fold_mounts_of(const char *store, struct fold_mount *out) FOLD_MUST;
+
+/*
+ * A process in whose mount namespace this filesystem is mounted, whatever the place; 0 if there is
+ * none to be seen. Without being root only one's own processes can be seen.
+ */
+pid_t fold_mounts_holder(const struct fold_mount *m);
 
 /*
  * `path` made absolute without touching its last component, so that a mount point with a dead

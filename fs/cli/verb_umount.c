@@ -20,6 +20,8 @@
 #define PROBE_WAIT_S   10
 #define DEFAULT_WAIT_S 300
 #define READER_WAIT_S  5
+/* A daemon that takes longer is looked at: it may be in use elsewhere. */
+#define HOLDER_AFTER_S 10u
 /* A busy mount is tried again so often, a twentieth of a second apart: who only looked is gone by
  * then. */
 #define BUSY_TRIES 20u
@@ -50,11 +52,14 @@ struct unmounting {
     struct fold_mount mount;
     int pidfd;     /* of the daemon, -1 if not known */
     bool sync_bad; /* the daemon could not make everything durable; said already */
+    pid_t holder;  /* a process whose mount namespace keeps the daemon alive, 0 if none */
+    unsigned waited_s;
 };
 
 static void tick(void *arg, unsigned waited_s)
 {
     const struct unmounting *u = arg;
+    waited_s += u->waited_s;
     if (isatty(STDERR_FILENO) && (waited_s == 2 || waited_s % 10 == 0))
         fprintf(stderr, "foldfs: still closing the store '%s' (%u s)\n", u->mount.store, waited_s);
 }
@@ -136,22 +141,38 @@ static bool released(const char *store, bool by_all)
     return fd < 0 || flock(fd, (by_all ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
-/* A daemon that only reads has nothing to write back, and others may read as well: it is given a
- * moment to leave. */
-static int wait_closed(struct unmounting *u)
+static int wait_some(struct unmounting *u, unsigned timeout_s)
 {
     const struct timespec pause = {.tv_nsec = 20000000};
-    unsigned timeout_s = u->mount.read_only ? FOLD_MIN(READER_WAIT_S, u->timeout_s) : u->timeout_s;
     if (u->pidfd >= 0)
         return fold_patient_exit(u->pidfd, timeout_s, tick, u);
     for (unsigned turns = 0; !released(u->mount.store, u->mount.read_only); turns++) {
         if (turns / 50 >= timeout_s)
-            return u->mount.read_only ? 0 : -ETIMEDOUT;
+            return -ETIMEDOUT;
         if (turns % 50 == 49)
             tick(u, (turns + 1) / 50);
         nanosleep(&pause, NULL);
     }
     return 0;
+}
+
+/*
+ * A daemon that only reads has nothing to write back, and others may read as well: it is given a
+ * moment to leave. One that another mount namespace keeps alive is not waited for: that may last.
+ */
+static int wait_closed(struct unmounting *u)
+{
+    if (u->mount.read_only) {
+        int rc = wait_some(u, FOLD_MIN(READER_WAIT_S, u->timeout_s));
+        return rc == -ETIMEDOUT && u->pidfd < 0 ? 0 : rc;
+    }
+    unsigned first_s = FOLD_MIN(HOLDER_AFTER_S, u->timeout_s);
+    int rc = wait_some(u, first_s);
+    if (rc != -ETIMEDOUT)
+        return rc;
+    u->holder = fold_mounts_holder(&u->mount);
+    u->waited_s = first_s;
+    return u->holder > 0 || first_s == u->timeout_s ? rc : wait_some(u, u->timeout_s - first_s);
 }
 
 static int said(const struct unmounting *u, int rc)
@@ -173,6 +194,12 @@ static int said(const struct unmounting *u, int rc)
             u->verb, FOLD_EXIT_SYSTEM,
             "unmounting without being root needs fusermount3; install the package fuse3");
     case ETIMEDOUT:
+        if (u->holder > 0)
+            return fold_cli_fail(u->verb, FOLD_EXIT_MOUNT,
+                                 "'%s' is unmounted here, but the mount namespace of process %ld "
+                                 "still has the volume "
+                                 "mounted; the store is closed when that ends",
+                                 point, (long)u->holder);
         return fold_cli_fail(
             u->verb, FOLD_EXIT_MOUNT,
             "the daemon of '%s' did not finish within %u seconds; it goes on in the background",

@@ -454,6 +454,31 @@ class Unmounting(CliCase):
             self.assertEqual(file.read(), b"late")
         self.good("umount", self.mnt)
 
+    def test_held_by_another_namespace(self):
+        """A copy of the mount in another mount namespace keeps the daemon: said, with the process, and not waited for."""
+        self.mount()
+        self.put("kept", b"kept" * 1000)
+        holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo in; exec sleep 1000"],
+                                  stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(holder.stdout.readline(), b"in\n")
+            done = foldfs("umount", self.mnt)
+            self.assertEqual(done.returncode, MOUNT, done.stderr)
+            self.assertIn("still has the volume mounted", done.stderr)
+            self.assertIsNone(mounted(self.mnt))
+            self.assertNotEqual(daemon_of(self.store), 0)
+        finally:
+            holder.kill()
+            holder.communicate()
+        end = time.monotonic() + 60
+        while daemon_of(self.store):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        self.mount()
+        with open(self.path("kept"), "rb") as file:
+            self.assertEqual(file.read(), b"kept" * 1000)
+        self.good("umount", self.mnt)
+
     def kill_daemon(self):
         """kill -9, waited for."""
         pid = daemon_of(self.store)
