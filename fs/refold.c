@@ -31,6 +31,8 @@
 /* How many extents before a place cutting begins: the chunk before a fragment is whole, the one
  * before it surely is. */
 #define LEAD 2u
+/* Inodes that wait at the same time, kept in memory; more of them wait for their next opening. */
+#define LISTED_MAX 16384u
 
 struct fold_refolder {
     struct fold_session *session;
@@ -44,24 +46,26 @@ struct fold_refolder {
     pthread_t thread;
 };
 
+/* Flush lock held. Without room the inode's flags in the catalog still say what is to be done. */
 static void enlist(struct fold_refolder *r, struct fold_inode *inode)
 {
+    bool room = true;
     fold_itable_ref(r->session->inodes, inode);
     fold_lock_take(&r->lock);
     if (r->count == r->cap) {
         size_t cap = r->cap > 0 ? r->cap * 2 : 64;
-        struct fold_inode **grown = realloc(r->list, cap * sizeof *grown);
-        if (grown == NULL) {
-            fold_lock_drop(&r->lock);
-            fold_itable_put(r->session->inodes, inode);
-            inode->data->frags->listed = false;
-            return;
-        }
-        r->list = grown;
-        r->cap = cap;
+        struct fold_inode **grown =
+            cap <= LISTED_MAX ? realloc(r->list, cap * sizeof *grown) : NULL;
+        room = grown != NULL;
+        r->list = room ? grown : r->list;
+        r->cap = room ? cap : r->cap;
     }
-    r->list[r->count++] = inode;
+    if (room)
+        r->list[r->count++] = inode;
     fold_lock_drop(&r->lock);
+    inode->data->frags->listed = room;
+    if (!room)
+        fold_itable_put(r->session->inodes, inode);
 }
 
 /* Widens a place already noted nearby, or the first one when there are too many; else adds one. */
@@ -102,10 +106,8 @@ void fold_refold_recount(struct fold_refolder *r, struct fold_inode *inode)
     if (d->frags == NULL)
         return; /* counted when it is opened next time */
     atomic_store(&d->frags->noted_ms, fold_clock_ms());
-    if (!d->frags->listed) {
-        d->frags->listed = true;
+    if (!d->frags->listed)
         enlist(r, inode);
-    }
 }
 
 void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_t lo, uint64_t hi)
@@ -118,10 +120,8 @@ void fold_refold_note(struct fold_refolder *r, struct fold_inode *inode, uint64_
     atomic_store(&d->frags->noted_ms, fold_clock_ms());
     add_place(d->frags, lo, hi);
     set_flag(inode, true);
-    if (!d->frags->listed) {
-        d->frags->listed = true;
+    if (!d->frags->listed)
         enlist(r, inode);
-    }
 }
 
 void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode)
@@ -161,7 +161,9 @@ static int find_start(struct fold_session *s, struct fold_inode *inode, uint64_t
         *start = lo - lo % s->cut.avg;
         return 0;
     }
-    for (unsigned step = 0; step<LEAD && * start> 0; step++) {
+    for (unsigned step = 0; step < LEAD; step++) {
+        if (*start == 0)
+            break;
         struct fold_cached_page *page;
         int rc = fold_pagecache_get(s->pages, inode->ino, (*start - 1) / FOLD_PAGE_BYTES, &page);
         if (rc != 0)
