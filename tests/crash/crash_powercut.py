@@ -148,8 +148,10 @@ class PowerCut(unittest.TestCase):
     def read_only(self, workers):
         """What fsck and a read-only mount make of the state; neither changes anything."""
         before = stamp(self.vol.store)
-        fsck = self.vol.command("fsck", self.vol.store, check=False)
-        if fsck.returncode:
+        fsck = self.vol.command("fsck", "--json", self.vol.store, check=False)
+        found = {p["code"] for p in json.loads(fsck.stdout)["problems"] if p["severity"] != "note"}
+        # A segment was just being sealed: the copies that its footer brings are not all there yet.
+        if fsck.returncode not in (0, 4) or found - {"segment.table", "segment.header"}:
             return "fsck of the state as it is: exit %d\n%s" % (fsck.returncode, fsck.stdout[:2000] + fsck.stderr)
         self.vol.mount("ro")
         wrong = self.check_workers(workers)
@@ -194,6 +196,7 @@ class PowerCut(unittest.TestCase):
             wrong = self.judge(cut, mode, seed, number % 4 == 1)
             if wrong:
                 losses.append("cut %d, mode %d, seed %d: %s" % (cut, mode, seed, wrong))
+                print(losses[-1], flush=True)  # a long run is not waited for
                 if len(losses) >= 5:
                     break
         print("power cuts, %s: %d tried, %d losses, %.0f s (seed %d)" % (what, number + 1, len(losses),

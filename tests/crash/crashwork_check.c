@@ -152,8 +152,8 @@ static bool explains(const struct cw_model *m, unsigned ops, const struct found 
         uint64_t where = 0;
         if (f->there != (o != NULL)) {
             if (say) {
-                fprintf(stderr, "check: f%d %s, expected %s\n", i,
-                        f->there ? "exists" : "is missing", o ? "a file" : "nothing");
+                fprintf(stderr, "f%d %s, expected %s\n", i, f->there ? "exists" : "is missing",
+                        o ? "a file" : "nothing");
             }
             return false;
         }
@@ -164,7 +164,7 @@ static bool explains(const struct cw_model *m, unsigned ops, const struct found 
         if (f->nlink != links[i] || !content_allowed(m, o, must, f, &where)) {
             if (say) {
                 fprintf(stderr,
-                        "check: f%d (object %d, versions %u to %u, sizes %llu to %llu): %llu "
+                        "f%d (object %d, versions %u to %u, sizes %llu to %llu): %llu "
                         "bytes, %u links "
                         "(expected %u), wrong at %llu, where it has %02x\n",
                         i, b.obj, must, o->count - 1, (unsigned long long)o->versions[must].size,
@@ -227,11 +227,11 @@ int cw_check(struct cw_model *m, const char *top)
             return 0;
         }
     }
-    fprintf(stderr,
-            "check: no prefix of the operations (%u to %u) explains what is there; for the last:\n",
-            low, m->ops);
-    (void)explains(m, m->ops, found, true);
-    fprintf(stderr, "check: and for the first:\n");
-    (void)explains(m, low, found, true);
+    fprintf(stderr, "check: no prefix of the operations (%u to %u) explains what is there:\n", low,
+            m->ops);
+    for (unsigned ops = m->ops + 1; ops > low && m->ops + 1 - ops < 12; ops--) {
+        fprintf(stderr, "check: not the first %u: ", ops - 1);
+        (void)explains(m, ops - 1, found, true);
+    }
     return 1;
 }
