@@ -15,6 +15,9 @@ import unittest
 
 from lib.volume import FOLDFS, scratch_root
 
+# A mount namespace that does not keep other tests' mounts alive.
+OWN_MOUNTS = ("unshare", "--mount", "--propagation", "slave")
+
 SANITIZERS = {name: os.environ[name] + ":" if os.environ.get(name) else ""
               for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")}
 OK, USAGE, SYSTEM, STORE, BUSY, MOUNT = 0, 1, 2, 3, 4, 32
@@ -375,7 +378,7 @@ class MountFailures(CliCase):
     def test_no_fuse_device(self):
         """Without /dev/fuse."""
         script = 'mount -t tmpfs none /dev && exec "$@"'
-        done = foldfs("mount", self.store, self.mnt, prefix=("unshare", "-m", "sh", "-c", script, "sh"))
+        done = foldfs("mount", self.store, self.mnt, prefix=(*OWN_MOUNTS, "sh", "-c", script, "sh"))
         self.assertEqual(done.returncode, SYSTEM, done.stderr)
         self.assertIn("/dev/fuse", done.stderr)
         self.assertIn("modprobe fuse", done.stderr)
@@ -400,7 +403,7 @@ class MountFailures(CliCase):
     def test_store_on_a_read_only_filesystem(self):
         """Refused with the way out; the way out works, and the statistics too."""
         script = ('mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"')
-        prefix = ("unshare", "-m", "sh", "-c", script, "sh", self.store)
+        prefix = (*OWN_MOUNTS, "sh", "-c", script, "sh", self.store)
         done = foldfs("mount", self.store, self.mnt, prefix=prefix)
         self.assertEqual(done.returncode, MOUNT, done.stderr)
         self.assertIn("-o ro", done.stderr)
@@ -408,7 +411,7 @@ class MountFailures(CliCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         script = ('mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && '
                   '"$1" mount -o ro "$2" "$3" && ls "$3" && "$1" umount "$3"')
-        done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", self.store, FOLDFS, self.store, self.mnt],
+        done = subprocess.run([*OWN_MOUNTS, "sh", "-c", script, "sh", self.store, FOLDFS, self.store, self.mnt],
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
 
@@ -455,11 +458,11 @@ class Unmounting(CliCase):
         self.good("umount", self.mnt)
 
     def test_held_by_another_namespace(self):
-        """A copy of the mount in another mount namespace keeps the daemon: said, with the process, and not waited for."""
+        """A copy of the mount in another mount namespace keeps the daemon: said, and not waited for."""
         self.mount()
         self.put("kept", b"kept" * 1000)
-        holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo in; exec sleep 1000"],
-                                  stdout=subprocess.PIPE)
+        holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                                   "echo in; exec sleep 1000"], stdout=subprocess.PIPE)
         try:
             self.assertEqual(holder.stdout.readline(), b"in\n")
             done = foldfs("umount", self.mnt)
@@ -638,7 +641,7 @@ class SystemTools(CliCase):
                  'mount -t overlay -o lowerdir=$sbin,upperdir=work/u,workdir=work/w overlay $sbin || exit 77\n'
                  'for link in mkfs.foldfs mount.foldfs umount.fuse.foldfs; do '
                  f'ln -s {FOLDFS} $sbin/$link || exit 77; done\n')
-        done = subprocess.run(["unshare", "-m", "sh", "-ec", setup + script], stdin=subprocess.DEVNULL,
+        done = subprocess.run([*OWN_MOUNTS, "sh", "-ec", setup + script], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=120, check=False)
         if done.returncode == 77:
             self.skipTest("no overlay over /sbin: " + done.stderr)
