@@ -4,6 +4,10 @@
  * when the new names are durable. So if the one that CURRENT names is missing, the newest one that
  * is there describes the database as it was before, and nothing was changed since. One without a
  * whole first record is the beginning of one that was never used.
+ *
+ * The one in use is appended to, a record and a sync at a time. A power cut in between may leave
+ * the first sectors of the record and zeros for the rest, which the database takes for damage. What
+ * such a record says was not acknowledged to anybody, so it goes. Any other bad record is damage.
  */
 #include "meta/manifest.h"
 
@@ -24,6 +28,9 @@
 #define CURRENT_MAX   4096
 #define RECORD_HEADER 7u /* masked CRC-32C, u16 length, u8 type; the CRC begins with the type */
 #define CRC_MASK      0xa282ead8u
+#define BLOCK_BYTES   32768u /* records do not cross these; a rest too short for a header is left */
+#define SECTOR_BYTES  512u
+#define MANIFEST_MAX  (64u << 20) /* larger ones are left to the database */
 
 struct newest {
     int dirfd;
@@ -41,6 +48,19 @@ static bool parse(const char *name, uint64_t *number)
     return errno == 0 && *end == '\0' && strlen(name) < NAME_BYTES;
 }
 
+/* `bytes`: header, with the type as its last byte, and content. */
+static bool is_whole(const uint8_t *bytes, size_t content)
+{
+    struct fold_rd r = fold_rd_init(bytes, RECORD_HEADER);
+    uint32_t crc = fold_kernels()->crc32c(0, bytes + RECORD_HEADER - 1, content + 1);
+    return fold_rd_u32(&r) == ((crc >> 15) | (crc << 17)) + CRC_MASK;
+}
+
+static size_t content_of(const uint8_t *header)
+{
+    return (size_t)header[4] | (size_t)header[5] << 8;
+}
+
 /* Is the first record of the file whole? */
 static bool begins_well(int dirfd, const char *name)
 {
@@ -48,14 +68,57 @@ static bool begins_well(int dirfd, const char *name)
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
     if (fd < 0 || fold_io_pread(fd, head, sizeof head, 0) < 0)
         return false;
-    struct fold_rd r = fold_rd_init(head, sizeof head);
-    uint32_t masked = fold_rd_u32(&r);
-    size_t len = (size_t)fold_rd_u16(&r) + 1; /* the type counts */
+    size_t len = RECORD_HEADER + content_of(head);
     FOLD_AUTO(free) uint8_t *record = malloc(len);
-    if (record == NULL || fold_io_pread(fd, record, len, RECORD_HEADER - 1) < 0)
+    if (record == NULL || fold_io_pread(fd, record, len, 0) < 0)
         return false;
-    uint32_t crc = fold_kernels()->crc32c(0, record, len);
-    return masked == ((crc >> 15) | (crc << 17)) + CRC_MASK;
+    return is_whole(record, len - RECORD_HEADER);
+}
+
+/* Length of the whole records at the beginning. */
+static size_t whole_part(const uint8_t *data, size_t len)
+{
+    size_t at = 0;
+    while (len - at >= RECORD_HEADER) {
+        size_t left = BLOCK_BYTES - at % BLOCK_BYTES;
+        if (left < RECORD_HEADER) {
+            at += FOLD_MIN(left, len - at);
+            continue;
+        }
+        size_t bytes = RECORD_HEADER + content_of(data + at);
+        if (bytes > left || bytes > len - at || !is_whole(data + at, bytes - RECORD_HEADER))
+            break;
+        at += bytes;
+    }
+    return at;
+}
+
+/* Does what begins at `from` end in zeros from the beginning of a sector on? */
+static bool is_torn(const uint8_t *data, size_t from, size_t len)
+{
+    size_t zeros = len;
+    while (zeros > from && data[zeros - 1] == 0)
+        zeros--;
+    return zeros > from && (zeros + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES < len;
+}
+
+/* Cuts a torn last record off. */
+static int mend_tail(int dirfd, const char *db, const char *name)
+{
+    FOLD_AUTO(free) void *data = NULL;
+    size_t len = 0;
+    int rc = fold_io_slurp(dirfd, name, MANIFEST_MAX, &data, &len);
+    if (rc < 0)
+        return rc == -EFBIG ? 0 : rc;
+    size_t end = whole_part(data, len);
+    if (end == 0 || !is_torn(data, end, len))
+        return 0;
+    FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_WRONLY, 0);
+    if (fd < 0)
+        return fd;
+    fold_warn("database %s: a torn record at the end of %s is cut off", db, name);
+    rc = fold_io_truncate(fd, end);
+    return rc < 0 ? rc : fold_io_fsync(fd);
 }
 
 static int look(void *arg, const char *name)
@@ -70,8 +133,8 @@ static int look(void *arg, const char *name)
     return 0;
 }
 
-/* Does CURRENT name a file that is there? */
-static int is_good(int dirfd, bool *good)
+/* Does CURRENT name a file that is there? Which one? */
+static int is_good(int dirfd, bool *good, char name[NAME_BYTES])
 {
     FOLD_AUTO(free) void *data = NULL;
     size_t len = 0;
@@ -81,12 +144,11 @@ static int is_good(int dirfd, bool *good)
         return 0;
     if (rc < 0)
         return rc;
-    char name[NAME_BYTES];
     uint64_t number;
     const char *text = data;
-    if (len < 2 || len > sizeof name || text[len - 1] != '\n')
+    if (len < 2 || len > NAME_BYTES || text[len - 1] != '\n')
         return 0;
-    (void)snprintf(name, sizeof name, "%.*s", (int)(len - 1), text);
+    (void)snprintf(name, NAME_BYTES, "%.*s", (int)(len - 1), text);
     if (!parse(name, &number))
         return 0;
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
@@ -103,9 +165,10 @@ int fold_manifest_mend(int dirfd, const char *name)
     if (db < 0)
         return db;
     bool good;
-    int rc = is_good(db, &good);
+    char current[NAME_BYTES];
+    int rc = is_good(db, &good, current);
     if (rc < 0 || good)
-        return rc;
+        return rc < 0 ? rc : mend_tail(db, name, current);
     struct newest n = {.dirfd = db};
     rc = fold_io_list(db, look, &n);
     if (rc < 0 || n.name[0] == '\0')

@@ -128,6 +128,39 @@ static void current_may_be_ahead_of_the_names(void **state)
     }
 }
 
+/* Appends a record of which the disk has the first sector only, or one that is damaged. */
+static void append_bad(struct place *p, bool torn)
+{
+    uint8_t record[607];
+    char name[64];
+    struct stat st;
+    find(p, "MANIFEST-", "", name);
+    int fd = openat(p->db, name, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    memset(record, 0x5a, sizeof record);
+    record[4] = 600 & 0xff; /* length, then type */
+    record[5] = 600 >> 8;
+    record[6] = 1;
+    size_t kept = 512 - (size_t)st.st_size % 512;
+    if (torn)
+        memset(record + kept, 0, sizeof record - kept);
+    assert_int_equal(pwrite(fd, record, sizeof record, st.st_size), sizeof record);
+    close(fd);
+}
+
+static void a_torn_last_record_is_no_damage(void **state)
+{
+    (void)state;
+    struct place p;
+    setup(&p);
+    append_bad(&p, true);
+    expect_whole(&p);
+    append_bad(&p, false);
+    struct fold_kv *kv = NULL;
+    assert_true(fold_kv_open(p.fd, "db", &options, &kv) < 0);
+    teardown(&p);
+}
+
 static void what_is_good_is_left_alone(void **state)
 {
     (void)state;
@@ -206,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(current_may_be_ahead_of_the_names),
+        cmocka_unit_test(a_torn_last_record_is_no_damage),
         cmocka_unit_test(what_is_good_is_left_alone),
         cmocka_unit_test(errors_of_the_host_are_told),
         cmocka_unit_test(repair_brings_back_what_is_left),
