@@ -207,7 +207,8 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
     if (rc != 0)
         return rc;
     fold_ballast_adjust(c->session->ballast);
-    rc = opt->full ? unless_full(fold_flush_all(c->session)) : 0;
+    bool spared = false; /* a collection is no reason to store half a rewritten file */
+    rc = opt->full ? unless_full(fold_flush_due(c->session, &spared)) : 0;
     if (rc == 0 && opt->full)
         rc = unless_full(fold_refolder_run(c->session->refolder));
     if (rc == 0)

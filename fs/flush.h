@@ -38,10 +38,10 @@ int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a,
 void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
 
 /*
- * The same as fold_flush_all for the periodic commit: files that were cut off a moment ago and are
- * still open are left for the next time, since whoever rewrites a file should not have its empty
- * middle made durable. *spared says whether that was so last time (then no file is left out) and
- * afterwards whether it was this time.
+ * The same as fold_flush_all for the periodic commit and for whoever else has not asked for
+ * durability: files that were cut off a moment ago and are still open are left for the next time,
+ * since whoever rewrites a file should not have its empty middle made durable. *spared says whether
+ * that was so last time (then no file is left out) and afterwards whether it was this time.
  */
 int fold_flush_due(struct fold_session *s, bool *spared) FOLD_MUST;
 

@@ -118,7 +118,8 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     int rc = fold_collector_hold(s->collector, cancelled, reply);
     if (rc != 0)
         return rc;
-    rc = fold_flush_all(s);
+    bool spared = false; /* to ask is no reason to store half a rewritten file */
+    rc = fold_flush_due(s, &spared);
     if (rc == 0)
         rc = fold_usage_measure(s->volume->store, s->volume->catalog, from, n, &opt, rows, &total);
     fold_collector_release(s->collector);
