@@ -79,9 +79,11 @@ int fold_target_find(const char *operand, struct fold_target *out, char *why, si
         t.store = mount.store;
         t.point = mount.point;
         t.read_only = mount.read_only;
+        mount.store = mount.point = NULL;
     } else {
         rc = find_store(operand, &t);
     }
+    fold_mount_free(&mount);
     if (rc == 0)
         rc = attach(&t);
     if (rc == 0) {
