@@ -119,7 +119,7 @@ static int do_names(struct runner *r, const struct cw_op *op)
 
 static int execute(struct runner *r, const struct cw_op *op)
 {
-    int fd = r->fds[op->h];
+    int fd = op->h >= 0 ? r->fds[op->h] : -1; /* operations on names have no handle */
     switch (op->kind) {
     case CW_CREATE:
     case CW_OPEN:
@@ -155,7 +155,8 @@ static int run(int argc, char **argv)
         return 2;
     }
     r.progress = mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    r.buf = malloc(CW_SIZE);
+    static uint8_t buf[CW_SIZE];
+    r.buf = buf;
     if (argc > 5) {
         r.log_fd = open(argv[4], O_WRONLY | O_APPEND | O_CLOEXEC);
         r.worker = strtoull(argv[5], NULL, 10);

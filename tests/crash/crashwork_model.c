@@ -320,7 +320,7 @@ static void raise(struct cw_model *m, int obj)
 
 void cw_ack(struct cw_model *m, const struct cw_op *op)
 {
-    struct cw_handle *h = &m->handles[op->h];
+    struct cw_handle *h = op->h >= 0 ? &m->handles[op->h] : NULL; /* names have none */
     switch (op->kind) {
     case CW_FSYNC:
     case CW_FDATASYNC:
