@@ -6,6 +6,7 @@
  */
 #include "meta/gather.h"
 
+#include "meta/base/bytes.h"
 #include "meta/commit.h"
 #include "meta/inode.h"
 
@@ -44,8 +45,7 @@ static void hand_out(const struct gather *g, fold_ino ino, const struct fold_kv_
 
 static int compare(const struct fold_kv_entry *e, const struct fold_key *key)
 {
-    int order = memcmp(e->key, key->bytes, FOLD_MIN(e->key_len, key->len));
-    return order != 0 ? order : (e->key_len > key->len) - (e->key_len < key->len);
+    return fold_bytes_compare(e->key, e->key_len, key->bytes, key->len);
 }
 
 /* Brings the iterator to `key` or behind it: 1 with an entry, 0 at the end. `e` is where it stands,

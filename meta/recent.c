@@ -5,12 +5,13 @@
  * takes a hand-over, which is microseconds an entry; in return nobody ever meets an entry in
  * neither place.
  *
- * Batches are taken apart by their stored form, which the journal has made part of the format.
+ * A batch is taken apart once, when room is made for it, which is outside of the lock; what was
+ * found waits for the batch to be added.
  */
 #include "meta/recent.h"
 
-#include "meta/base/bytes.h"
 #include "meta/base/lock.h"
+#include "meta/batch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,12 +20,11 @@
 #define ENTRIES     1024u
 #define BUCKETS     2048u
 #define ARENA_BYTES (256u << 10)
-#define HEAD_BYTES  12u /* of a stored batch: sequence number and count */
 #define NONE        UINT32_MAX
 
-/* Tags of the records of a stored batch. */
-#define TAG_DELETE 0u
-#define TAG_PUT    1u
+/* A batch with more is not collected. */
+#define BATCH_CHANGES (ENTRIES / 4)
+#define BATCH_BYTES   (ARENA_BYTES / 4)
 
 struct entry {
     uint64_t hash;
@@ -35,20 +35,23 @@ struct entry {
     bool gone; /* deleted */
 };
 
+/* A batch taken apart. */
+struct coming {
+    const struct fold_kv_batch *batch;
+    bool collected; /* few changes of the plain kinds; else the rest is not valid */
+    uint32_t count;
+    uint32_t bytes; /* at least what its keys and values take */
+    struct fold_batch_change changes[BATCH_CHANGES];
+};
+
 struct fold_recent {
     struct fold_kv *kv;
+    struct coming coming;  /* from make_room to add; of the holder of the commit lock */
     struct fold_lock lock; /* guards all below */
     uint32_t count, used;
     uint32_t buckets[BUCKETS];
     struct entry entries[ENTRIES];
     uint8_t arena[ARENA_BYTES];
-};
-
-/* One record of a batch. */
-struct record {
-    const uint8_t *key, *val;
-    size_t key_len, val_len;
-    bool gone;
 };
 
 static void clear_locked(struct fold_recent *r) FOLD_REQUIRES(r->lock)
@@ -143,8 +146,7 @@ struct sorting {
 static int by_key(const void *a, const void *b)
 {
     const struct sorting *x = a, *y = b;
-    int order = memcmp(x->key, y->key, FOLD_MIN(x->key_len, y->key_len));
-    return order != 0 ? order : (x->key_len > y->key_len) - (x->key_len < y->key_len);
+    return fold_bytes_compare(x->key, x->key_len, y->key, y->key_len);
 }
 
 static int hand_over_locked(struct fold_recent *r) FOLD_REQUIRES(r->lock)
@@ -185,59 +187,37 @@ int fold_recent_iter_open(struct fold_recent *r, const void *from, size_t from_l
     return rc < 0 ? rc : fold_kv_iter_open(r->kv, from, from_len, to, to_len, scan, out);
 }
 
-/* Next record of a stored batch: 1, 0 at the end, -1 if it is of another kind. */
-static int next_record(struct fold_rd *rd, struct record *out)
-{
-    if (fold_rd_done(rd))
-        return 0;
-    uint8_t tag = fold_rd_u8(rd);
-    if (tag != TAG_PUT && tag != TAG_DELETE)
-        return -1;
-    *out = (struct record){.gone = tag == TAG_DELETE};
-    out->key_len = fold_rd_varint(rd);
-    out->key = fold_rd_bytes(rd, out->key_len);
-    if (tag == TAG_PUT) {
-        out->val_len = fold_rd_varint(rd);
-        out->val = fold_rd_bytes(rd, out->val_len);
-    }
-    return rd->bad || out->key_len > UINT16_MAX ? -1 : 1;
-}
-
-static struct fold_rd open_batch(struct fold_kv_batch *b)
+/* Whether the batch may be collected at all; its changes, if so. */
+static bool take_apart(struct coming *c, struct fold_kv_batch *b)
 {
     size_t len;
     const void *data = fold_kv_batch_data(b, &len);
-    struct fold_rd rd = fold_rd_init(data, len);
-    (void)fold_rd_bytes(&rd, HEAD_BYTES);
-    return rd;
-}
-
-/* Whether the batch may be collected at all: few entries of the plain kinds. */
-static bool fits(struct fold_kv_batch *b)
-{
-    struct fold_rd rd = open_batch(b);
-    if (fold_rd_left(&rd) > ARENA_BYTES / 4 || fold_kv_batch_count(b) > ENTRIES / 4)
+    struct fold_batch at;
+    int rc = fold_batch_open(&at, data, len);
+    if (rc < 0 || fold_rd_left(&at.rd) > BATCH_BYTES || at.left > BATCH_CHANGES)
         return false;
-    struct record rec;
-    int rc;
-    while ((rc = next_record(&rd, &rec)) > 0)
-        ;
+    c->count = 0;
+    c->bytes = (uint32_t)fold_rd_left(&at.rd);
+    struct fold_batch_change *change = c->changes;
+    while ((rc = fold_batch_next(&at, change)) > 0) {
+        if (change->kind == FOLD_BATCH_DELETE_RANGE || change->key_len > UINT16_MAX)
+            return false;
+        change = &c->changes[++c->count];
+    }
     return rc == 0;
 }
 
-/* An upper bound: keys and values take less than their records. */
-static bool room_locked(const struct fold_recent *r, struct fold_kv_batch *b) FOLD_REQUIRES(r->lock)
+static bool room_locked(const struct fold_recent *r) FOLD_REQUIRES(r->lock)
 {
-    struct fold_rd rd = open_batch(b);
-    return r->count + fold_kv_batch_count(b) <= ENTRIES &&
-           r->used + fold_rd_left(&rd) <= ARENA_BYTES;
+    return r->count + r->coming.count <= ENTRIES && r->used + r->coming.bytes <= ARENA_BYTES;
 }
 
 int fold_recent_make_room(struct fold_recent *r, struct fold_kv_batch *b)
 {
-    bool collected = fits(b);
+    r->coming.batch = b;
+    r->coming.collected = take_apart(&r->coming, b);
     fold_lock_take(&r->lock);
-    int rc = collected && room_locked(r, b) ? 0 : hand_over_locked(r);
+    int rc = r->coming.collected && room_locked(r) ? 0 : hand_over_locked(r);
     fold_lock_drop(&r->lock);
     return rc;
 }
@@ -253,43 +233,44 @@ static uint32_t store_locked(struct fold_recent *r, const uint8_t *bytes, size_t
     return at;
 }
 
-static void enter_locked(struct fold_recent *r, const struct record *rec) FOLD_REQUIRES(r->lock)
+static void enter_locked(struct fold_recent *r, const struct fold_batch_change *c)
+    FOLD_REQUIRES(r->lock)
 {
-    uint64_t hash = XXH3_64bits(rec->key, rec->key_len);
-    struct entry *e = find_locked(r, rec->key, rec->key_len, hash);
+    uint64_t hash = XXH3_64bits(c->key, c->key_len);
+    struct entry *e = find_locked(r, c->key, c->key_len, hash);
     if (e == NULL) {
         assert(r->count < ENTRIES);
         uint32_t *bucket = &r->buckets[hash % BUCKETS];
         e = &r->entries[r->count];
-        *e = (struct entry){.hash = hash, .next = *bucket, .key_len = (uint16_t)rec->key_len};
-        e->key = store_locked(r, rec->key, rec->key_len);
+        *e = (struct entry){.hash = hash, .next = *bucket, .key_len = (uint16_t)c->key_len};
+        e->key = store_locked(r, c->key, c->key_len);
         *bucket = r->count++;
     }
-    e->gone = rec->gone;
-    if (rec->val_len > e->val_cap) {
-        e->val = store_locked(r, rec->val, rec->val_len);
-        e->val_cap = (uint32_t)rec->val_len;
-    } else if (rec->val_len > 0) {
-        memcpy(r->arena + e->val, rec->val, rec->val_len);
+    e->gone = c->kind == FOLD_BATCH_DELETE;
+    if (c->val_len > e->val_cap) {
+        e->val = store_locked(r, c->val, c->val_len);
+        e->val_cap = c->val_len;
+    } else if (c->val_len > 0) {
+        memcpy(r->arena + e->val, c->val, c->val_len);
     }
-    e->val_len = (uint32_t)rec->val_len;
+    e->val_len = c->val_len;
 }
 
 int fold_recent_add(struct fold_recent *r, struct fold_kv_batch *b)
 {
-    bool collected = fits(b);
+    struct coming *c = &r->coming;
+    assert(c->batch == b);
+    c->batch = NULL;
     fold_lock_take(&r->lock);
     int rc = 0;
-    if (!collected) {
+    if (!c->collected) {
         /* What came before must not come after it. */
         rc = hand_over_locked(r);
         if (rc == 0)
             rc = fold_kv_write(r->kv, b);
     } else {
-        struct fold_rd rd = open_batch(b);
-        struct record rec;
-        while (next_record(&rd, &rec) > 0)
-            enter_locked(r, &rec);
+        for (uint32_t i = 0; i < c->count; i++)
+            enter_locked(r, &c->changes[i]);
     }
     fold_lock_drop(&r->lock);
     return rc;

@@ -42,13 +42,14 @@ int fold_recent_iter_open(struct fold_recent *r, const void *from, size_t from_l
 
 /*
  * Hands over what is collected if the batch does not fit beside it; the errors of fold_kv_write,
- * everything collected stays then. After success add cannot fail for lack of room.
+ * everything collected stays then. After success add cannot fail for lack of room. The batch stays
+ * as it is until it is added or given up.
  */
 int fold_recent_make_room(struct fold_recent *r, struct fold_kv_batch *b) FOLD_MUST;
 
 /*
- * Takes in a batch for which there is room; one that cannot be collected (it is large, or deletes a
- * range) goes to the database at once. The errors of fold_kv_write: nothing was taken in.
+ * Takes in the batch for which room was made last; one that cannot be collected (it is large, or
+ * deletes a range) goes to the database at once. The errors of fold_kv_write: nothing was taken in.
  */
 int fold_recent_add(struct fold_recent *r, struct fold_kv_batch *b) FOLD_MUST;
 

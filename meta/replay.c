@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A batch is 12 bytes of header and then changes: a tag, and one or two strings with their lengths
- * before them. Their bytes are copied to blocks, sorted by key and number, and handed to the
- * database as a few large batches; inserting in order is several times cheaper for it. Deletions of
- * ranges go first: what they cover and what came before them has been left out then.
+ * The bytes of batches are copied to blocks, their changes sorted by key and number, and handed to
+ * the database as a few large batches; inserting in order is several times cheaper for it.
+ * Deletions of ranges go first: what they cover and what came before them has been left out then.
  */
 #include "meta/replay.h"
 
 #include "meta/base/bytes.h"
-#include "meta/base/err.h"
+#include "meta/batch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER_BYTES 12u
-#define TAG_DELETE   0x00u
-#define TAG_PUT      0x01u
-#define TAG_RANGE    0x0fu
-#define HELD_BYTES   (64u << 20) /* applied when that much has come together */
-#define BATCH_OPS    4096u
+#define HELD_BYTES (64u << 20) /* applied when that much has come together */
+#define BATCH_OPS  4096u
 
 struct op {
     uint64_t prefix; /* first bytes of the key, to compare by */
@@ -93,15 +88,6 @@ static int push(struct ops *list, const struct op *op)
     return 0;
 }
 
-static const uint8_t *read_string(struct fold_rd *r, uint32_t *len)
-{
-    uint64_t n = fold_rd_varint(r);
-    if (r->bad || n > fold_rd_left(r))
-        return NULL;
-    *len = (uint32_t)n;
-    return fold_rd_bytes(r, n);
-}
-
 static uint64_t prefix_of(const uint8_t *key, uint32_t len)
 {
     uint64_t v = 0;
@@ -110,24 +96,19 @@ static uint64_t prefix_of(const uint8_t *key, uint32_t len)
     return v;
 }
 
-static int take_change(struct fold_replay *r, struct fold_rd *rd)
+static int take_change(struct fold_replay *r, const struct fold_batch_change *c)
 {
-    struct op op = {.number = r->number++};
-    uint8_t tag = fold_rd_u8(rd);
-    op.key = read_string(rd, &op.key_len);
-    if (tag != TAG_DELETE && op.key != NULL)
-        op.val = read_string(rd, &op.val_len);
-    if (op.key == NULL || (tag != TAG_DELETE && op.val == NULL) ||
-        (tag != TAG_DELETE && tag != TAG_PUT && tag != TAG_RANGE))
-        return -FOLD_E_BAD_JOURNAL;
-    op.prefix = prefix_of(op.key, op.key_len);
-    return push(tag == TAG_RANGE ? &r->ranges : &r->ops, &op);
+    struct op op = {.number = r->number++,
+                    .prefix = prefix_of(c->key, c->key_len),
+                    .key = c->key,
+                    .key_len = c->key_len,
+                    .val = c->val,
+                    .val_len = c->val_len};
+    return push(c->kind == FOLD_BATCH_DELETE_RANGE ? &r->ranges : &r->ops, &op);
 }
 
 int fold_replay_add(struct fold_replay *r, const void *data, size_t len)
 {
-    if (len < HEADER_BYTES || len > UINT32_MAX)
-        return -FOLD_E_BAD_JOURNAL;
     int rc = r->held > HELD_BYTES ? fold_replay_finish(r) : 0;
     if (rc < 0)
         return rc;
@@ -138,23 +119,19 @@ int fold_replay_add(struct fold_replay *r, const void *data, size_t len)
     b->next = r->blocks;
     r->blocks = b;
     r->held += len;
-    struct fold_rd rd = fold_rd_init(b->bytes + HEADER_BYTES, len - HEADER_BYTES);
-    while (rc == 0 && fold_rd_left(&rd) > 0)
-        rc = take_change(r, &rd);
+    struct fold_batch batch;
+    struct fold_batch_change c;
+    rc = fold_batch_open(&batch, b->bytes, len);
+    while (rc == 0 && (rc = fold_batch_next(&batch, &c)) > 0)
+        rc = take_change(r, &c);
     return rc;
-}
-
-static int compare_bytes(const uint8_t *a, uint32_t a_len, const uint8_t *b, uint32_t b_len)
-{
-    int c = memcmp(a, b, FOLD_MIN(a_len, b_len));
-    return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
 }
 
 static int compare_keys(const struct op *a, const struct op *b)
 {
     if (a->prefix != b->prefix)
         return a->prefix < b->prefix ? -1 : 1;
-    return compare_bytes(a->key, a->key_len, b->key, b->key_len);
+    return fold_bytes_compare(a->key, a->key_len, b->key, b->key_len);
 }
 
 static int by_key(const void *a, const void *b)
@@ -184,7 +161,7 @@ static int is_covered(struct sweep *s, const struct op *op)
     size_t kept = 0;
     for (size_t i = 0; i < s->active.count; i++) {
         struct op *range = &s->active.items[i];
-        if (compare_bytes(range->val, range->val_len, op->key, op->key_len) <= 0)
+        if (fold_bytes_compare(range->val, range->val_len, op->key, op->key_len) <= 0)
             continue; /* ends before, and so for all that follow */
         covered |= range->number > op->number;
         s->active.items[kept++] = *range;

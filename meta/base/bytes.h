@@ -2,7 +2,7 @@
 /*
  * Bounds-checked cursors over byte strings: the only way bytes from disk become values.
  * Little-endian unless the name says big-endian (keys). A cursor that ran over its end is `bad` for
- * good and yields zeros; check once at the end.
+ * good and yields zeros; check once at the end. And the order of byte strings.
  */
 #ifndef FOLD_META_BASE_BYTES_H
 #define FOLD_META_BASE_BYTES_H
@@ -10,6 +10,13 @@
 #include "meta/base/attr.h"
 
 #include <stdbool.h>
+
+/* Order of byte strings, as memcmp; one that begins with all of another comes behind it. */
+static inline int fold_bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    int order = memcmp(a, b, FOLD_MIN(a_len, b_len));
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
 
 /* Reader: fixed input of `len` bytes owned by the caller. */
 struct fold_rd {

@@ -115,11 +115,12 @@ static void what_is_no_batch_is_refused(void **state)
         {0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 'k', 9, 'v'},   /* a value beyond the end */
         {0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 3, 'k', 'e', 'y'}, /* no value */
     };
+    static const uint8_t none[12] = {0};
     struct fold_replay *r = fold_replay_create(NULL);
     for (size_t i = 0; i < FOLD_ARRAY_LEN(bad); i++)
         assert_int_equal(fold_replay_add(r, bad[i], 17), -FOLD_E_BAD_JOURNAL);
     assert_int_equal(fold_replay_add(r, bad[0], 11), -FOLD_E_BAD_JOURNAL);
-    assert_int_equal(fold_replay_add(r, bad[0], 12), 0); /* without changes */
+    assert_int_equal(fold_replay_add(r, none, 12), 0); /* without changes */
     fold_replay_destroy(r);
     fold_replay_destroy(NULL);
 }
