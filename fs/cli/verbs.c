@@ -4,6 +4,10 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "asm/cpu.h"
+
+#include <stdlib.h>
+
 static const struct fold_verb *const verbs[] = {
 #define FOLD_VERB(name) &fold_verb_##name,
 #include "fs/cli/verbs.def"
@@ -74,13 +78,30 @@ static int finish(int code)
     return code != FOLD_EXIT_OK ? code : FOLD_EXIT_SYSTEM;
 }
 
+/* Whoever forces a level must not get another one: a level that does not exist stops every verb. */
+static bool level_exists(void)
+{
+    unsigned flags = 0;
+    const char *level = getenv("FOLDFS_CPU");
+    if (level == NULL || *level == '\0' || fold_cpu_limit(&flags, level))
+        return true;
+    fprintf(stderr, "foldfs: FOLDFS_CPU=%s is no level: use scalar, sse42, avx2 or avx512\n",
+            level);
+    return false;
+}
+
+static int run(const struct fold_verb *verb, int argc, char **argv)
+{
+    return level_exists() ? finish(verb->run(verb, argc, argv)) : FOLD_EXIT_USAGE;
+}
+
 int fold_verbs_main(int argc, char **argv)
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *program = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "foldfs";
     for (size_t i = 0; i < FOLD_ARRAY_LEN(links); i++)
         if (strcmp(links[i].program, program) == 0)
-            return finish(links[i].verb->run(links[i].verb, argc, argv));
+            return run(links[i].verb, argc, argv);
     if (argc < 2) {
         usage(stderr);
         return FOLD_EXIT_USAGE;
@@ -97,5 +118,5 @@ int fold_verbs_main(int argc, char **argv)
         fprintf(stderr, "foldfs: there is no verb '%s'\nTry 'foldfs --help'.\n", argv[1]);
         return FOLD_EXIT_USAGE;
     }
-    return finish(verb->run(verb, argc - 1, argv + 1));
+    return run(verb, argc - 1, argv + 1);
 }

@@ -142,6 +142,12 @@ static void kernels_are_listed(void **state)
     expect("foldfs kernels --fast", FOLD_EXIT_USAGE, NULL, "unknown option");
     setenv("FOLDFS_CPU", "scalar", 1);
     expect("foldfs kernels", 0, "cdc            scalar  *", NULL);
+    setenv("FOLDFS_CPU", "", 1);
+    expect("foldfs kernels", 0, "cdc", NULL);
+    setenv("FOLDFS_CPU", "sse4.2", 1);
+    expect("foldfs kernels", FOLD_EXIT_USAGE, NULL, "FOLDFS_CPU=sse4.2 is no level");
+    expect("foldfs mkfs /nowhere/at/all", FOLD_EXIT_USAGE, NULL, "scalar, sse42, avx2 or avx512");
+    expect("foldfs version", 0, "foldfs", NULL);
     unsetenv("FOLDFS_CPU");
 }
 
