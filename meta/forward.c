@@ -8,24 +8,22 @@
  */
 #include "meta/forward.h"
 
-#include "asm/kernels.h"
-#include "meta/base/bytes.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
+#include "meta/segfmt.h"
+#include "meta/smallfile.h"
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
 #define MAGIC       UINT64_C(0x31445746444c4f46) /* "FOLDFWD1" */
-#define HEAD_BYTES  16u
+#define SUFFIX      ".fwd"
+#define HEAD_BYTES  4u
 #define ENTRY_BYTES 12u
-#define CRC_BYTES   4u
 #define MAYBE       16384u
 #define BUCKETS     1024u
-#define NAME_BYTES  16u
 #define MAX_FILE    (256u << 20)
 
 struct table {
@@ -42,24 +40,6 @@ struct fold_forward {
     _Atomic uint16_t maybe[MAYBE];
     struct table *bucket[BUCKETS];
 };
-
-static void table_name(uint32_t seg, char name[NAME_BYTES])
-{
-    (void)snprintf(name, NAME_BYTES, "%08x.fwd", seg);
-}
-
-static uint32_t name_parse(const char *name)
-{
-    char expect[NAME_BYTES];
-    char *end;
-    if (strlen(name) != 12)
-        return 0;
-    unsigned long seg = strtoul(name, &end, 16);
-    if (end != name + 8 || seg > UINT32_MAX)
-        return 0;
-    table_name((uint32_t)seg, expect);
-    return strcmp(name, expect) == 0 ? (uint32_t)seg : 0;
-}
 
 static struct table *table_alloc(uint32_t seg, size_t count)
 {
@@ -115,76 +95,73 @@ static struct table *publish(struct fold_forward *f, uint32_t seg, struct table 
     return old;
 }
 
-static size_t file_bytes(size_t count)
-{
-    return HEAD_BYTES + count * ENTRY_BYTES + CRC_BYTES;
-}
-
 static int table_save(struct fold_forward *f, const struct table *t)
 {
-    char name[NAME_BYTES];
-    size_t len = file_bytes(t->count);
+    char name[FOLD_SEG_NAME_BYTES];
+    size_t len = FOLD_SMALLFILE_BYTES(HEAD_BYTES + (size_t)t->count * ENTRY_BYTES);
     FOLD_AUTO(free) uint8_t *buf = malloc(len);
     if (buf == NULL)
         return -ENOMEM;
-    struct fold_wr w = fold_wr_init(buf, len);
-    fold_wr_u64(&w, MAGIC);
-    fold_wr_u32(&w, t->seg);
+    struct fold_wr w = fold_smallfile_begin(buf, len, MAGIC, t->seg);
     fold_wr_u32(&w, t->count);
     for (uint32_t i = 0; i < t->count; i++) {
         fold_wr_u32(&w, t->entry[i].off);
         fold_wr_u32(&w, t->entry[i].to.seg);
         fold_wr_u32(&w, t->entry[i].to.off);
     }
-    fold_wr_u32(&w, fold_kernels()->crc32c(0, buf, len - CRC_BYTES));
-    table_name(t->seg, name);
-    return fold_io_replace(f->dirfd, name, buf, len, 0600);
+    fold_seg_file_name(t->seg, SUFFIX, name);
+    return fold_smallfile_replace(&w, f->dirfd, name);
 }
 
-/* NULL if the bytes are no table of segment `seg`, or without memory. */
-static struct table *table_decode(const uint8_t *buf, size_t len, uint32_t seg)
+/* The content of the table of segment `seg`: 0, -FOLD_E_BAD_SEGMENT, -ENOMEM. */
+static int table_decode(struct fold_rd *r, uint32_t seg, struct table **out)
 {
-    if (len < file_bytes(0))
-        return NULL;
-    struct fold_rd tail = fold_rd_init(buf + len - CRC_BYTES, CRC_BYTES);
-    if (fold_rd_u32(&tail) != fold_kernels()->crc32c(0, buf, len - CRC_BYTES))
-        return NULL;
-    struct fold_rd r = fold_rd_init(buf, len - CRC_BYTES);
-    uint64_t magic = fold_rd_u64(&r);
-    uint32_t named = fold_rd_u32(&r);
-    uint32_t count = fold_rd_u32(&r);
-    if (magic != MAGIC || named != seg || file_bytes(count) != len)
-        return NULL;
+    uint32_t count = fold_rd_u32(r);
+    if (r->bad || fold_rd_left(r) != (size_t)count * ENTRY_BYTES)
+        return -FOLD_E_BAD_SEGMENT;
     struct table *t = table_alloc(seg, count);
-    for (uint32_t i = 0; t != NULL && i < count; i++) {
-        t->entry[i].off = fold_rd_u32(&r);
-        t->entry[i].to.seg = fold_rd_u32(&r);
-        t->entry[i].to.off = fold_rd_u32(&r);
+    if (t == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        t->entry[i].off = fold_rd_u32(r);
+        t->entry[i].to.seg = fold_rd_u32(r);
+        t->entry[i].to.off = fold_rd_u32(r);
         if (i > 0 && t->entry[i].off <= t->entry[i - 1].off) {
             free(t);
-            return NULL;
+            return -FOLD_E_BAD_SEGMENT;
         }
     }
-    return t;
+    *out = t;
+    return 0;
+}
+
+static int table_load(const struct fold_forward *f, uint32_t seg, struct table **out)
+{
+    char name[FOLD_SEG_NAME_BYTES];
+    FOLD_AUTO(free) void *data = NULL;
+    struct fold_rd content;
+    uint32_t named;
+    fold_seg_file_name(seg, SUFFIX, name);
+    int rc = fold_smallfile_load(f->dirfd, name, MAX_FILE, MAGIC, &data, &named, &content);
+    if (rc < 0)
+        return rc;
+    return named == seg ? table_decode(&content, seg, out) : -FOLD_E_BAD_SEGMENT;
 }
 
 static int load_one(void *arg, const char *name)
 {
     struct fold_forward *f = arg;
-    uint32_t seg = name_parse(name);
-    void *data;
-    size_t len;
+    uint32_t seg = fold_seg_file_parse(name, SUFFIX);
+    struct table *t;
     if (seg == 0)
         return 0;
-    int rc = fold_io_slurp(f->dirfd, name, MAX_FILE, &data, &len);
-    if (rc < 0)
-        return rc;
-    struct table *t = table_decode(data, len, seg);
-    free(data);
-    if (t == NULL)
+    int rc = table_load(f, seg, &t);
+    if (rc == 0)
+        free(publish(f, seg, t));
+    else if (rc == -FOLD_E_BAD_SEGMENT)
         fold_error("forwarding table %s is damaged; chunks that moved away cannot be found", name);
     else
-        free(publish(f, seg, t));
+        return rc;
     return 0;
 }
 
@@ -305,14 +282,10 @@ static struct table *merge(const struct table *old, uint32_t seg,
  */
 static bool in_place(const struct fold_forward *f, const struct table *t)
 {
-    char name[NAME_BYTES];
-    FOLD_AUTO(free) void *data = NULL;
-    size_t len;
-    table_name(t->seg, name);
-    if (fold_io_slurp(f->dirfd, name, MAX_FILE, &data, &len) < 0)
+    FOLD_AUTO(free) struct table *there = NULL;
+    if (table_load(f, t->seg, &there) < 0)
         return false;
-    FOLD_AUTO(free) struct table *there = table_decode(data, len, t->seg);
-    return there != NULL && there->count == t->count &&
+    return there->count == t->count &&
            memcmp(there->entry, t->entry, t->count * sizeof t->entry[0]) == 0;
 }
 
@@ -335,8 +308,8 @@ int fold_forward_add(struct fold_forward *f, uint32_t seg, const struct fold_for
 
 int fold_forward_retire(struct fold_forward *f, uint32_t seg)
 {
-    char name[NAME_BYTES];
-    table_name(seg, name);
+    char name[FOLD_SEG_NAME_BYTES];
+    fold_seg_file_name(seg, SUFFIX, name);
     fold_lock_take(&f->change);
     int rc = fold_io_unlink(f->dirfd, name);
     if (rc == 0 || rc == -ENOENT) {

@@ -5,19 +5,17 @@
  */
 #include "meta/gaps.h"
 
-#include "asm/kernels.h"
-#include "meta/base/bytes.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/smallfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 
 #define MAGIC      UINT64_C(0x3150414744444c46) /* "FLDDGAP1" */
-#define HEAD_BYTES 28u
+#define SUFFIX     ".gap"
+#define HEAD_BYTES 16u
 #define GAP_BYTES  8u
-#define CRC_BYTES  4u
 #define BLOCK      4096u
 /* No segment has more records than that. */
 #define MAX_GAPS (FOLD_SEG_MAX_BYTES / 64)
@@ -32,80 +30,63 @@ struct fold_gaps *fold_gaps_create(size_t cap)
 
 void fold_gaps_name(uint32_t seg, char name[FOLD_SEG_NAME_BYTES])
 {
-    (void)snprintf(name, FOLD_SEG_NAME_BYTES, "%08x.gap", seg);
+    fold_seg_file_name(seg, SUFFIX, name);
 }
 
 uint32_t fold_gaps_name_parse(const char *name)
 {
-    char as_segment[FOLD_SEG_NAME_BYTES];
-    size_t len = strlen(name);
-    if (len != 12 || strcmp(name + 8, ".gap") != 0)
-        return 0;
-    memcpy(as_segment, name, 8);
-    memcpy(as_segment + 8, ".seg", 5);
-    return fold_seg_name_parse(as_segment);
+    return fold_seg_file_parse(name, SUFFIX);
 }
 
 static size_t file_bytes(size_t count)
 {
-    return HEAD_BYTES + count * GAP_BYTES + CRC_BYTES;
+    return FOLD_SMALLFILE_BYTES(HEAD_BYTES + count * GAP_BYTES);
 }
 
-/* NULL if the bytes are no list of segment `seg`, or without memory. */
-static struct fold_gaps *decode(const uint8_t *buf, size_t len, uint32_t seg)
+/* The content of a list: 0, -FOLD_E_BAD_SEGMENT, -ENOMEM. */
+static int decode(struct fold_rd *r, struct fold_gaps **out)
 {
-    if (len < file_bytes(0))
-        return NULL;
-    struct fold_rd tail = fold_rd_init(buf + len - CRC_BYTES, CRC_BYTES);
-    if (fold_rd_u32(&tail) != fold_kernels()->crc32c(0, buf, len - CRC_BYTES))
-        return NULL;
-    struct fold_rd r = fold_rd_init(buf, len - CRC_BYTES);
-    uint64_t magic = fold_rd_u64(&r);
-    uint32_t named = fold_rd_u32(&r);
-    uint64_t raw_bytes = fold_rd_u64(&r);
-    uint32_t records = fold_rd_u32(&r);
-    uint32_t count = fold_rd_u32(&r);
-    if (magic != MAGIC || named != seg || count > MAX_GAPS || file_bytes(count) != len)
-        return NULL;
+    uint64_t raw_bytes = fold_rd_u64(r);
+    uint32_t records = fold_rd_u32(r);
+    uint32_t count = fold_rd_u32(r);
+    if (r->bad || count > MAX_GAPS || fold_rd_left(r) != (size_t)count * GAP_BYTES)
+        return -FOLD_E_BAD_SEGMENT;
     struct fold_gaps *g = fold_gaps_create(count);
     if (g == NULL)
-        return NULL;
+        return -ENOMEM;
     g->raw_bytes = raw_bytes;
     g->records = records;
     uint32_t floor = FOLD_SEG_HEADER_BYTES;
     for (uint32_t i = 0; i < count; i++) {
-        g->at[i].from = fold_rd_u32(&r);
-        g->at[i].to = fold_rd_u32(&r);
+        g->at[i].from = fold_rd_u32(r);
+        g->at[i].to = fold_rd_u32(r);
         if (g->at[i].from < floor || g->at[i].to <= g->at[i].from ||
             g->at[i].to > FOLD_SEG_MAX_BYTES) {
             free(g);
-            return NULL;
+            return -FOLD_E_BAD_SEGMENT;
         }
         floor = g->at[i].to + 1;
     }
     g->count = count;
-    return g;
+    *out = g;
+    return 0;
 }
 
 int fold_gaps_load(int dirfd, uint32_t seg, struct fold_gaps **out)
 {
     char name[FOLD_SEG_NAME_BYTES];
-    void *data;
-    size_t len;
+    FOLD_AUTO(free) void *data = NULL;
+    struct fold_rd content;
+    uint32_t named;
     fold_gaps_name(seg, name);
-    int rc = fold_io_slurp(dirfd, name, file_bytes(MAX_GAPS), &data, &len);
+    int rc = fold_smallfile_load(dirfd, name, file_bytes(MAX_GAPS), MAGIC, &data, &named, &content);
     if (rc == -ENOENT) {
         *out = NULL;
         return 0;
     }
     if (rc < 0)
         return rc == -EFBIG ? -FOLD_E_BAD_SEGMENT : rc;
-    struct fold_gaps *g = decode(data, len, seg);
-    free(data);
-    if (g == NULL)
-        return -FOLD_E_BAD_SEGMENT;
-    *out = g;
-    return 0;
+    return named == seg ? decode(&content, out) : -FOLD_E_BAD_SEGMENT;
 }
 
 int fold_gaps_save(int dirfd, uint32_t seg, const struct fold_gaps *g)
@@ -115,9 +96,7 @@ int fold_gaps_save(int dirfd, uint32_t seg, const struct fold_gaps *g)
     FOLD_AUTO(free) uint8_t *buf = malloc(len);
     if (buf == NULL)
         return -ENOMEM;
-    struct fold_wr w = fold_wr_init(buf, len);
-    fold_wr_u64(&w, MAGIC);
-    fold_wr_u32(&w, seg);
+    struct fold_wr w = fold_smallfile_begin(buf, len, MAGIC, seg);
     fold_wr_u64(&w, g->raw_bytes);
     fold_wr_u32(&w, g->records);
     fold_wr_u32(&w, g->count);
@@ -125,9 +104,8 @@ int fold_gaps_save(int dirfd, uint32_t seg, const struct fold_gaps *g)
         fold_wr_u32(&w, g->at[i].from);
         fold_wr_u32(&w, g->at[i].to);
     }
-    fold_wr_u32(&w, fold_kernels()->crc32c(0, buf, len - CRC_BYTES));
     fold_gaps_name(seg, name);
-    return fold_io_replace(dirfd, name, buf, len, 0600);
+    return fold_smallfile_replace(&w, dirfd, name);
 }
 
 int fold_gaps_remove(int dirfd, uint32_t seg)

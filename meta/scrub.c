@@ -18,6 +18,7 @@
 #include "meta/gaps.h"
 #include "meta/record.h"
 #include "meta/scrubparts.h"
+#include "meta/smallfile.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -30,7 +31,6 @@
 #define DAMAGE_MAX 10000u
 #define POSITION   "scrub"
 #define MAGIC      UINT64_C(0x3142524353444c46) /* "FLDSCRB1" */
-#define FILE_BYTES 16u
 #define SLICE_MS   50u
 
 struct scrub {
@@ -52,19 +52,13 @@ struct scrub {
 
 int fold_scrub_position(int storefd, uint32_t *seg)
 {
-    void *data;
-    size_t len;
-    int rc = fold_io_slurp(storefd, POSITION, 4096, &data, &len);
+    FOLD_AUTO(free) void *data = NULL;
+    struct fold_rd content;
+    uint32_t at;
+    int rc = fold_smallfile_load(storefd, POSITION, 4096, MAGIC, &data, &at, &content);
     if (rc < 0)
         return rc;
-    struct fold_rd r = fold_rd_init(data, len);
-    uint64_t magic = fold_rd_u64(&r);
-    uint32_t at = fold_rd_u32(&r);
-    uint32_t crc = fold_rd_u32(&r);
-    bool good = fold_rd_done(&r) && magic == MAGIC &&
-                crc == fold_kernels()->crc32c(0, data, FILE_BYTES - 4);
-    free(data);
-    if (!good)
+    if (!fold_rd_done(&content))
         return -FOLD_E_BAD_SEGMENT;
     *seg = at;
     return 0;
@@ -73,14 +67,11 @@ int fold_scrub_position(int storefd, uint32_t *seg)
 /* A lost position costs time only. */
 static void save_position(const struct scrub *s, uint32_t seg)
 {
-    uint8_t bytes[FILE_BYTES];
+    uint8_t bytes[FOLD_SMALLFILE_BYTES(0)];
     if (s->store->opt.read_only)
         return;
-    struct fold_wr w = fold_wr_init(bytes, sizeof bytes);
-    fold_wr_u64(&w, MAGIC);
-    fold_wr_u32(&w, seg);
-    fold_wr_u32(&w, fold_kernels()->crc32c(0, bytes, FILE_BYTES - 4));
-    int rc = seg != 0 ? fold_io_replace(s->storefd, POSITION, bytes, sizeof bytes, 0600)
+    struct fold_wr w = fold_smallfile_begin(bytes, sizeof bytes, MAGIC, seg);
+    int rc = seg != 0 ? fold_smallfile_replace(&w, s->storefd, POSITION)
                       : fold_io_unlink(s->storefd, POSITION);
     if (rc < 0 && rc != -ENOENT)
         fold_warn("scrub: its position cannot be kept: %s", fold_err_text(rc));

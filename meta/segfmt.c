@@ -6,8 +6,7 @@
  */
 #include "meta/segfmt.h"
 
-#include "asm/kernels.h"
-#include "meta/base/bytes.h"
+#include "meta/base/crc.h"
 #include "meta/base/err.h"
 #include "meta/record.h"
 
@@ -19,24 +18,10 @@
 #define VERSION      1u
 #define HEADER_COPY  64u
 #define SECOND_COPY  2048u
-#define CRC_BYTES    4u
 
 static uint32_t crc_of(const void *data, size_t len)
 {
     return fold_kernels()->crc32c(0, data, len);
-}
-
-/* Appends the checksum of everything written so far. */
-static void put_crc(struct fold_wr *w)
-{
-    fold_wr_u32(w, crc_of(w->base, fold_wr_len(w)));
-}
-
-/* True if the last four of `len` bytes are the checksum of those before. */
-static bool crc_holds(const uint8_t *in, size_t len)
-{
-    struct fold_rd r = fold_rd_init(in + len - CRC_BYTES, CRC_BYTES);
-    return fold_rd_u32(&r) == crc_of(in, len - CRC_BYTES);
 }
 
 static bool ident_sane(const struct fold_seg_ident *id)
@@ -45,12 +30,12 @@ static bool ident_sane(const struct fold_seg_ident *id)
            id->capacity >= FOLD_SEG_MIN_BYTES && id->capacity <= FOLD_SEG_MAX_BYTES;
 }
 
-void fold_seg_name(uint32_t seg, char name[FOLD_SEG_NAME_BYTES])
+void fold_seg_file_name(uint32_t seg, const char *suffix, char name[FOLD_SEG_NAME_BYTES])
 {
-    (void)snprintf(name, FOLD_SEG_NAME_BYTES, "%08x.seg", seg);
+    (void)snprintf(name, FOLD_SEG_NAME_BYTES, "%08x%.4s", seg, suffix);
 }
 
-uint32_t fold_seg_name_parse(const char *name)
+uint32_t fold_seg_file_parse(const char *name, const char *suffix)
 {
     char expect[FOLD_SEG_NAME_BYTES];
     char *end;
@@ -59,8 +44,18 @@ uint32_t fold_seg_name_parse(const char *name)
     unsigned long seg = strtoul(name, &end, 16);
     if (end != name + 8 || seg > UINT32_MAX)
         return 0;
-    fold_seg_name((uint32_t)seg, expect);
+    fold_seg_file_name((uint32_t)seg, suffix, expect);
     return strcmp(name, expect) == 0 ? (uint32_t)seg : 0;
+}
+
+void fold_seg_name(uint32_t seg, char name[FOLD_SEG_NAME_BYTES])
+{
+    fold_seg_file_name(seg, ".seg", name);
+}
+
+uint32_t fold_seg_name_parse(const char *name)
+{
+    return fold_seg_file_parse(name, ".seg");
 }
 
 void fold_seg_header_encode(const struct fold_seg_ident *id, uint8_t out[FOLD_SEG_HEADER_BYTES])
@@ -74,15 +69,15 @@ void fold_seg_header_encode(const struct fold_seg_ident *id, uint8_t out[FOLD_SE
     fold_wr_u32(&w, id->seg);
     fold_wr_u64(&w, id->salt);
     fold_wr_u32(&w, id->capacity);
-    w.p = out + HEADER_COPY - CRC_BYTES;
-    put_crc(&w);
+    w.p = out + HEADER_COPY - FOLD_CRC_BYTES;
+    fold_crc_put(&w);
     assert(!w.bad);
     memcpy(out + SECOND_COPY, out, HEADER_COPY);
 }
 
 static int header_copy_decode(const uint8_t *in, uint32_t seg, struct fold_seg_ident *out)
 {
-    if (!crc_holds(in, HEADER_COPY))
+    if (!fold_crc_holds(in, HEADER_COPY))
         return -FOLD_E_BAD_SEGMENT;
     struct fold_rd r = fold_rd_init(in, HEADER_COPY);
     struct fold_seg_ident id;
@@ -131,7 +126,7 @@ void fold_seg_tail_encode(const struct fold_seg_ident *id, struct fold_seg_foote
     fold_wr_u64(&w, footer->raw_bytes);
     fold_wr_u64(&w, footer->stored_bytes);
     fold_wr_u32(&w, footer->whole_end);
-    put_crc(&w);
+    fold_crc_put(&w);
     assert(!t.bad && !w.bad && w.p == w.end);
 }
 
@@ -146,7 +141,7 @@ int fold_seg_footer_decode(const uint8_t in[FOLD_SEG_FOOTER_BYTES], uint32_t seg
                            uint64_t file_bytes, struct fold_seg_ident *id,
                            struct fold_seg_footer *out)
 {
-    if (!crc_holds(in, FOLD_SEG_FOOTER_BYTES))
+    if (!fold_crc_holds(in, FOLD_SEG_FOOTER_BYTES))
         return -FOLD_E_BAD_SEGMENT;
     struct fold_rd r = fold_rd_init(in, FOLD_SEG_FOOTER_BYTES);
     struct fold_seg_ident who;
@@ -208,13 +203,13 @@ void fold_seg_summary_encode(const struct fold_seg_summary *s, uint8_t out[FOLD_
     fold_wr_u64(&w, s->raw_bytes);
     fold_wr_u64(&w, s->stored_bytes);
     fold_wr_u32(&w, 0);
-    put_crc(&w);
+    fold_crc_put(&w);
     assert(!w.bad && w.p == w.end);
 }
 
 int fold_seg_summary_decode(const uint8_t *in, size_t len, struct fold_seg_summary *out)
 {
-    if (len != FOLD_SEG_SUMMARY_BYTES || !crc_holds(in, len))
+    if (len != FOLD_SEG_SUMMARY_BYTES || !fold_crc_holds(in, len))
         return -FOLD_E_BAD_SEGMENT;
     struct fold_rd r = fold_rd_init(in, len);
     struct fold_seg_summary s;

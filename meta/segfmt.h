@@ -63,6 +63,11 @@ struct fold_seg_summary {
 void fold_seg_name(uint32_t seg, char name[FOLD_SEG_NAME_BYTES]);
 uint32_t fold_seg_name_parse(const char *name);
 
+/* The same for the files beside it, "0000002a.gap"; `suffix` is the four characters from the dot.
+ */
+void fold_seg_file_name(uint32_t seg, const char *suffix, char name[FOLD_SEG_NAME_BYTES]);
+uint32_t fold_seg_file_parse(const char *name, const char *suffix);
+
 /* Two copies of the identity, each with its checksum. */
 void fold_seg_header_encode(const struct fold_seg_ident *id, uint8_t out[FOLD_SEG_HEADER_BYTES]);
 

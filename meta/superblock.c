@@ -4,8 +4,7 @@
  */
 #include "meta/superblock.h"
 
-#include "asm/kernels.h"
-#include "meta/base/bytes.h"
+#include "meta/base/crc.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
@@ -22,7 +21,7 @@ static const char *const copies[2] = {"volume", "volume.bak"};
 void fold_superblock_encode(uint8_t out[FOLD_SUPERBLOCK_BYTES], const struct fold_volume_params *p)
 {
     memset(out, 0, FOLD_SUPERBLOCK_BYTES);
-    struct fold_wr w = fold_wr_init(out, BODY_BYTES);
+    struct fold_wr w = fold_wr_init(out, FOLD_SUPERBLOCK_BYTES);
     fold_wr_bytes(&w, magic, sizeof magic);
     fold_wr_u32(&w, FOLD_SUPERBLOCK_VERSION);
     fold_wr_u32(&w, FOLD_SUPERBLOCK_BYTES);
@@ -35,10 +34,9 @@ void fold_superblock_encode(uint8_t out[FOLD_SUPERBLOCK_BYTES], const struct fol
     fold_wr_u8(&w, 0);
     fold_wr_u32(&w, p->chunk_size);
     fold_wr_bytes(&w, p->secret, sizeof p->secret);
+    w.p = out + BODY_BYTES;
+    fold_crc_put(&w);
     assert(!w.bad);
-    uint32_t crc = fold_kernels()->crc32c(0, out, BODY_BYTES);
-    w = fold_wr_init(out + BODY_BYTES, 4);
-    fold_wr_u32(&w, crc);
 }
 
 static bool sane(const struct fold_volume_params *p)
@@ -55,8 +53,7 @@ int fold_superblock_decode(const void *data, size_t len, struct fold_volume_para
     uint32_t length = fold_rd_u32(&r);
     if (m == NULL || memcmp(m, magic, sizeof magic) != 0 || r.bad || length != len || len < 32)
         return -FOLD_E_BAD_SUPERBLOCK;
-    struct fold_rd tail = fold_rd_init(m + len - 4, 4);
-    if (fold_rd_u32(&tail) != fold_kernels()->crc32c(0, m, len - 4))
+    if (!fold_crc_holds(data, len))
         return -FOLD_E_BAD_SUPERBLOCK;
     if (version > FOLD_SUPERBLOCK_VERSION)
         return -FOLD_E_NEWER_FORMAT;
