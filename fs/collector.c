@@ -8,6 +8,7 @@
 #include "fs/ballast.h"
 #include "fs/edit.h"
 #include "fs/flush.h"
+#include "fs/freeze.h"
 #include "fs/pagecache.h"
 #include "fs/refold.h"
 #include "fs/session.h"
@@ -104,7 +105,7 @@ static void moved(void *arg, fold_ino ino, uint64_t page_no)
 /* Lets one recipe page name the places where its chunks are now. */
 static int lead_page(struct fold_session *s, struct fold_inode *inode, uint64_t page_no)
 {
-    int rc = fold_flush_freeze(s, inode);
+    int rc = fold_inode_freeze(s, inode);
     if (rc != 0)
         return rc;
     struct fold_cached_page *page;
@@ -128,7 +129,7 @@ static int lead_page(struct fold_session *s, struct fold_inode *inode, uint64_t 
         fold_lock_drop(&inode->lock);
         rc = fold_edit_end(&e, size);
     }
-    fold_flush_unfreeze(inode);
+    fold_inode_thaw(inode);
     return rc;
 }
 

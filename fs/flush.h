@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From dirty to stored: flushes of single inodes, the background flusher and the periodic commit.
+ * From dirty to stored: flushes of one inode, or of all there are. When that happens by itself is
+ * the flusher's business (fs/flusher.h).
  */
 #ifndef FOLD_FS_FLUSH_H
 #define FOLD_FS_FLUSH_H
@@ -17,25 +18,15 @@ struct fold_session;
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
+/* The same for an inode with data whose flush lock is held; takes the map and inode locks. */
+int fold_flush_locked(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+
 /* Stores what a streaming writer has completed so far; a chunk still growing at the end is left
  * dirty. */
 void fold_flush_stream(struct fold_session *s, struct fold_inode *inode);
 
 /* fold_flush_inode, then durable on stable storage. */
 int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
-
-/*
- * For operations that edit the recipe themselves (punch, copy): takes the flush lock, flushes all,
- * then takes the map lock exclusively: dirty and flushing are empty, nothing is hidden.
- * fold_flush_unfreeze drops both locks.
- */
-int fold_flush_freeze(struct fold_session *s, struct fold_inode *inode) FOLD_MUST FOLD_NO_ANALYSIS;
-void fold_flush_unfreeze(struct fold_inode *inode) FOLD_NO_ANALYSIS;
-
-/* The same for two inodes, which may be one. */
-int fold_flush_freeze2(struct fold_session *s, struct fold_inode *a,
-                       struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
-void fold_flush_unfreeze2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
 
 /*
  * The same as fold_flush_all for the periodic commit and for whoever else has not asked for

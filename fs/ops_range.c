@@ -9,7 +9,7 @@
 #include "fs/caller.h"
 #include "fs/data.h"
 #include "fs/edit.h"
-#include "fs/flush.h"
+#include "fs/freeze.h"
 #include "fs/handle.h"
 #include "fs/pagecache.h"
 #include "fs/session.h"
@@ -137,14 +137,14 @@ static void fallocate_task(void *arg)
     struct task *t = arg;
     bool keep = (t->mode & FALLOC_FL_KEEP_SIZE) != 0;
     bool removes = (t->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
-    int rc = fold_flush_freeze(t->session, t->inode);
+    int rc = fold_inode_freeze(t->session, t->inode);
     if (rc == 0) {
         touch(t->inode, t->kill_priv);
         if (removes)
             rc = punch(t->session, t->inode, t->off, t->len);
         if (rc == 0 && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0)
             rc = allocate(t->session, t->inode, t->off, t->len, keep);
-        fold_flush_unfreeze(t->inode);
+        fold_inode_thaw(t->inode);
     }
     fold_reply(t->req, rc);
     free(t);
@@ -231,7 +231,7 @@ static void lseek_task(void *arg)
 {
     struct task *t = arg;
     uint64_t size = 0, found = 0;
-    int rc = fold_flush_freeze(t->session, t->inode);
+    int rc = fold_inode_freeze(t->session, t->inode);
     if (rc == 0) {
         fold_lock_take(&t->inode->lock);
         size = t->inode->attr.size;
@@ -240,7 +240,7 @@ static void lseek_task(void *arg)
             rc = -ENXIO;
         else
             rc = seek(t->session, t->inode, t->off, size, t->mode == SEEK_DATA, &found);
-        fold_flush_unfreeze(t->inode);
+        fold_inode_thaw(t->inode);
     }
     if (rc == 0 && t->mode == SEEK_DATA && found >= size)
         rc = -ENXIO;
@@ -312,7 +312,7 @@ static void copy_task(void *arg)
 {
     struct task *t = arg;
     uint64_t len = 0;
-    int rc = fold_flush_freeze2(t->session, t->from, t->inode);
+    int rc = fold_inode_freeze2(t->session, t->from, t->inode);
     if (rc == 0) {
         unsigned token = fold_gate_enter(t->session->gate);
         fold_lock_take(&t->from->lock);
@@ -328,7 +328,7 @@ static void copy_task(void *arg)
             rc = share(t, len);
         }
         fold_gate_leave(t->session->gate, token);
-        fold_flush_unfreeze2(t->from, t->inode);
+        fold_inode_thaw2(t->from, t->inode);
     }
     if (rc != 0)
         fold_reply(t->req, rc);
