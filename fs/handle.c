@@ -69,7 +69,9 @@ int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags
     }
     h->inode = inode;
     h->flags = flags;
-    h->direct = s->direct_io_ok && (flags & O_ACCMODE) == O_WRONLY;
+    /* Reads that the kernel answers by itself would leave no access time. */
+    h->direct =
+        s->direct_io_ok && ((flags & O_ACCMODE) == O_WRONLY || s->opt.atime == FOLD_ATIME_STRICT);
     atomic_init(&h->error_seen, atomic_load(&d->error_seq));
     struct fold_handles *all = s->handles;
     fold_lock_take(&all->lock);

@@ -20,6 +20,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #define REPLY_MAX       (256u << 10)
 #define TIMEOUT_SECONDS 3600.0
@@ -40,6 +41,7 @@ enum { AT_START = 0, AFTER_DOT = 1, AFTER_DOTS = 2 };
 struct dirhandle {
     struct fold_inode *inode; /* referenced */
     bool counted;             /* in the inode's opens: it was not removed before it was opened */
+    bool silent;              /* O_NOATIME */
     struct fold_lock lock;    /* rank HANDLE; guards the members below */
     struct fold_dentry_iter *iter;
     uint64_t version;    /* of the directory, when iter was opened */
@@ -93,6 +95,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     }
     dh->inode = inode;
     dh->counted = fold_inode_open(inode) == 0;
+    dh->silent = (fi->flags & O_NOATIME) != 0;
     fold_lock_init(&dh->lock, FOLD_RANK_HANDLE, "dirhandle");
     fi->fh = (uintptr_t)dh;
     if (fuse_reply_open(req, fi) < 0)
@@ -284,7 +287,7 @@ static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
     if (rc == 0)
         rc = fill_locked(&l);
     fold_lock_drop(&l.dh->lock);
-    if (off == 0)
+    if (off == 0 && !dh->silent)
         fold_inode_touch_atime(s, dh->inode);
     /* What was listed before an error is given out first: its lookups are counted. */
     if (rc < 0 && l.used == 0)

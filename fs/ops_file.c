@@ -71,7 +71,9 @@ static int open_handle(struct fold_session *s, struct fold_inode *inode, struct 
         return rc;
     fi->fh = (uintptr_t)h;
     fi->direct_io = h->direct;
-    fi->keep_cache = !h->direct;
+    /* Writers keep what they share with each other, at the price of an access time. */
+    bool reads_only = (fi->flags & (O_ACCMODE | O_NOATIME)) == O_RDONLY;
+    fi->keep_cache = !h->direct && !(reads_only && fold_inode_atime_due(s, inode));
     return 0;
 }
 
@@ -164,7 +166,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     uint64_t run = fold_readahead_note(&h->ahead, (uint64_t)off, (uint64_t)off + size);
     struct fold_read r = {.stream = run > 0 && size >= STREAM_BYTES};
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
-    fold_inode_touch_atime(s, inode);
+    if ((fi->flags & O_NOATIME) == 0)
+        fold_inode_touch_atime(s, inode);
     uint64_t from = 0, len = 0;
     bool ahead = rc == 0 && r.more && r.last.kind == FOLD_EXTENT_DATA &&
                  fold_readahead_range(&h->ahead, (uint64_t)off + size, run, &from, &len);

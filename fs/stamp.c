@@ -22,13 +22,35 @@ static bool relatime_due(const struct fold_attr *attr, struct timespec now)
            now.tv_sec - attr->atime.tv_sec >= DAY_SECONDS;
 }
 
+static bool kept(const struct fold_session *s)
+{
+    return !s->opt.read_only && s->opt.atime != FOLD_ATIME_NEVER;
+}
+
+static bool due_locked(const struct fold_session *s, const struct fold_inode *inode,
+                       struct timespec now)
+{
+    return s->opt.atime == FOLD_ATIME_STRICT || relatime_due(&inode->attr, now);
+}
+
+bool fold_inode_atime_due(const struct fold_session *s, struct fold_inode *inode)
+{
+    if (!kept(s))
+        return false;
+    struct timespec now = fold_change_now();
+    fold_lock_take(&inode->lock);
+    bool due = due_locked(s, inode, now);
+    fold_lock_drop(&inode->lock);
+    return due;
+}
+
 void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode)
 {
-    if (s->opt.read_only || s->opt.atime == FOLD_ATIME_NEVER)
+    if (!kept(s))
         return;
     struct timespec now = fold_change_now();
     fold_lock_take(&inode->lock);
-    if (s->opt.atime == FOLD_ATIME_STRICT || relatime_due(&inode->attr, now)) {
+    if (due_locked(s, inode, now)) {
         inode->attr.atime = now;
         if (!inode->ghost)
             fold_flush_attr_dirty_locked(s, inode);

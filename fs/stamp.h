@@ -15,4 +15,10 @@ struct fold_session;
  */
 void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode);
 
+/*
+ * Whether a read moves the access time now. If so it must reach us: what the kernel holds of the
+ * content has to go at open. Takes the inode lock.
+ */
+bool fold_inode_atime_due(const struct fold_session *s, struct fold_inode *inode);
+
 #endif
