@@ -141,11 +141,9 @@ static int sync_names(struct fold_barrier *b)
 int fold_barrier_sync_one(struct fold_barrier *b, struct fold_segment *s)
 {
     int rc = fold_segment_sync(s);
-    if (rc < 0) {
+    if (rc < 0 && fold_segment_failed(s) < 0)
         set_error(b, rc);
-        return rc;
-    }
-    return sync_names(b);
+    return rc < 0 ? rc : sync_names(b);
 }
 
 /* Copies the segments with bytes that are not durable; *out is malloc'd. */

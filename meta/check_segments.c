@@ -16,6 +16,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#define SECTOR_BYTES 512u
+
 struct file {
     struct fold_check *k;
     struct fold_check_seg seg;
@@ -23,6 +25,7 @@ struct file {
     uint64_t bytes;
     struct fold_seg_entry *entries;
     const uint8_t *base;
+    uint32_t synced; /* of an open one: so much was durable once */
     struct fold_check_label name;
 };
 
@@ -124,13 +127,32 @@ static int check_records(struct file *f)
     return 0;
 }
 
+/* A header that was never synced, as far as is known, and of which sectors are zero, not wrong. */
+static bool header_torn(const struct file *f, const uint8_t *is, const uint8_t *should)
+{
+    static const uint8_t zeros[SECTOR_BYTES];
+    if (f->seg.sealed || f->synced > 0)
+        return false;
+    for (size_t at = 0; at < FOLD_SEG_HEADER_BYTES; at += SECTOR_BYTES)
+        if (memcmp(is + at, should + at, SECTOR_BYTES) != 0 &&
+            memcmp(is + at, zeros, SECTOR_BYTES) != 0)
+            return false;
+    return true;
+}
+
 static void check_header(struct file *f)
 {
     uint8_t is[FOLD_SEG_HEADER_BYTES];
     uint8_t should[FOLD_SEG_HEADER_BYTES];
     fold_seg_header_encode(&f->seg.ident, should);
-    if (fold_io_pread(f->fd, is, sizeof is, 0) == 0 && memcmp(is, should, sizeof is) == 0)
+    int rc = fold_io_pread(f->fd, is, sizeof is, 0);
+    if (rc == 0 && memcmp(is, should, sizeof is) == 0)
         return;
+    if (rc == 0 && header_torn(f, is, should)) {
+        fold_check_found(f->k, "segment.torn", FOLD_SEVERITY_NOTE, false, f->name.text,
+                         "it was just begun and has half of its header, as after a crash");
+        return;
+    }
     bool fixed = f->k->opt->repair && fold_repair_header(f->fd, &f->seg.ident) == 0;
     fold_check_found(f->k, "segment.header", FOLD_SEVERITY_ERROR, fixed, f->name.text,
                      "its header is damaged; a second copy of what it says is good");
@@ -153,6 +175,7 @@ static int read_records(struct file *f, bool *clean)
     free(f->entries);
     f->entries = content.entries;
     f->seg.count = content.count;
+    f->synced = content.synced;
     return 0;
 }
 

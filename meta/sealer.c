@@ -80,7 +80,9 @@ static void list_free(struct list *l)
 /* Seals one segment and files it where it belongs now. */
 static int seal_one(struct fold_sealer *s, struct fold_segment *seg)
 {
-    int rc = fold_barrier_sync_one(s->barrier, seg);
+    int rc = fold_segment_table(seg);
+    if (rc == 0)
+        rc = fold_barrier_sync_one(s->barrier, seg);
     if (rc == 0)
         rc = fold_segment_seal(seg);
     if (rc == 0)

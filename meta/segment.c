@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Order of a seal: data durable, then table and footer, then those durable. A valid footer
- * therefore proves that the records before it are on disk. An append that fails leaves the end
+ * Order of a seal: the table is written behind the records, both are made durable, then the footer
+ * is written and made durable. A valid footer therefore proves that all before it is on disk: a
+ * table that does not fit its footer is damaged, not torn. An append that fails leaves the end
  * where it was; whatever reached the file beyond it is overwritten by the next append or cut by the
  * seal. Space is preallocated in steps ahead of the end, so that sealing seldom meets a full disk
  * and files stay contiguous; the remainder is given back when the segment is sealed.
@@ -32,10 +33,12 @@ struct fold_segment {
     uint32_t allocated; /* owner's; preallocated up to here, UINT32_MAX: the host cannot */
     struct fold_seg_entry *entries; /* owner's */
     uint32_t entry_cap;
+    bool tabled; /* owner's; the table of all entries was written */
 
     struct fold_lock lock;
     pthread_cond_t cond;
     bool syncing;            /* guarded by lock */
+    bool table_pending;      /* the table was written and not synced; guarded by lock */
     _Atomic uint32_t synced; /* written under lock */
     _Atomic int failed;      /* written under lock */
     _Atomic uint32_t logged; /* below: also in the journal */
@@ -335,7 +338,9 @@ int fold_segment_sync(struct fold_segment *s)
     while (s->syncing)
         (void)fold_lock_wait(&s->lock, &s->cond, NULL);
     int rc = fold_segment_failed(s);
-    if (rc < 0 || fold_segment_synced(s) >= target) {
+    bool table = s->table_pending;
+    bool data = fold_segment_synced(s) < target;
+    if (rc < 0 || (!data && !table)) {
         fold_lock_drop(&s->lock);
         return rc;
     }
@@ -345,21 +350,22 @@ int fold_segment_sync(struct fold_segment *s)
     rc = fold_io_fdatasync(s->fd);
     fold_lock_take(&s->lock);
     s->syncing = false;
-    if (rc < 0) {
+    if (rc < 0 && data) {
         atomic_store(&s->failed, rc);
         fold_error("segment %08x: making data durable failed: %s", s->info->ident.seg,
                    fold_err_text(rc));
-    } else {
+    } else if (rc == 0) {
         atomic_store_explicit(&s->synced, target, memory_order_release);
+        s->table_pending = s->table_pending && !table;
     }
     (void)pthread_cond_broadcast(&s->cond);
     fold_lock_drop(&s->lock);
     return rc;
 }
 
-/* Table and footer, durable. Written in full at every try, so a failed sync before does not matter.
- */
-static int write_tail(struct fold_segment *s, struct fold_seg_summary *sum)
+/* Table and footer as they are to be on disk; `len` bytes, malloc'd. NULL without memory. */
+static uint8_t *encode_tail(const struct fold_segment *s, const struct fold_seg_summary *sum,
+                            size_t *len)
 {
     struct fold_seg_footer footer = {
         .data_end = sum->data_end,
@@ -368,13 +374,41 @@ static int write_tail(struct fold_segment *s, struct fold_seg_summary *sum)
         .raw_bytes = sum->raw_bytes,
         .stored_bytes = sum->stored_bytes,
     };
-    uint64_t total = fold_seg_sealed_bytes(sum->data_end, sum->count);
-    size_t len = (size_t)(total - sum->data_end);
-    FOLD_AUTO(free) uint8_t *tail = malloc(len);
+    *len = (size_t)(fold_seg_sealed_bytes(sum->data_end, sum->count) - sum->data_end);
+    uint8_t *tail = malloc(*len);
+    if (tail != NULL)
+        fold_seg_tail_encode(&sum->ident, &footer, s->entries, tail);
+    return tail;
+}
+
+int fold_segment_table(struct fold_segment *s)
+{
+    struct fold_seg_summary sum;
+    size_t len;
+    fold_seg_summarise(s->info, &sum);
+    FOLD_AUTO(free) uint8_t *tail = encode_tail(s, &sum, &len);
     if (tail == NULL)
         return -ENOMEM;
-    fold_seg_tail_encode(&sum->ident, &footer, s->entries, tail);
-    int rc = fold_io_pwrite(s->fd, tail, len, sum->data_end);
+    int rc = fold_io_pwrite(s->fd, tail, len - FOLD_SEG_FOOTER_BYTES, sum.data_end);
+    if (rc < 0)
+        return rc;
+    s->tabled = true;
+    fold_lock_take(&s->lock);
+    s->table_pending = true;
+    fold_lock_drop(&s->lock);
+    return 0;
+}
+
+/* The footer behind the table, durable; nothing follows it. */
+static int write_footer(struct fold_segment *s, struct fold_seg_summary *sum)
+{
+    size_t len;
+    FOLD_AUTO(free) uint8_t *tail = encode_tail(s, sum, &len);
+    if (tail == NULL)
+        return -ENOMEM;
+    uint64_t total = (uint64_t)sum->data_end + len;
+    size_t table = len - FOLD_SEG_FOOTER_BYTES;
+    int rc = fold_io_pwrite(s->fd, tail + table, FOLD_SEG_FOOTER_BYTES, sum->data_end + table);
     if (rc == 0)
         rc = fold_io_truncate(s->fd, total);
     if (rc == 0)
@@ -386,14 +420,19 @@ static int write_tail(struct fold_segment *s, struct fold_seg_summary *sum)
 int fold_segment_seal(struct fold_segment *s)
 {
     struct fold_seg_summary sum;
-    int rc = fold_segment_sync(s);
-    if (rc < 0)
-        return rc;
-    fold_seg_summarise(s->info, &sum);
-    rc = write_tail(s, &sum);
+    int rc = s->tabled ? 0 : fold_segment_table(s);
+    if (rc == 0)
+        rc = fold_segment_sync(s);
+    if (rc == 0) {
+        fold_seg_summarise(s->info, &sum);
+        rc = write_footer(s, &sum);
+    }
     if (rc < 0) {
-        fold_warn("segment %08x: sealing failed and will be tried again: %s", sum.ident.seg,
-                  fold_err_text(rc));
+        /* The host may have dropped what it could not write: the next try writes all of it. */
+        s->tabled = false;
+        if (fold_segment_failed(s) == 0)
+            fold_warn("segment %08x: sealing failed and will be tried again: %s",
+                      s->info->ident.seg, fold_err_text(rc));
         return rc;
     }
     return fold_segset_seal(s->set, &sum);

@@ -30,6 +30,7 @@ struct fold_segment_content {
     uint32_t whole_end;
     uint64_t raw_bytes;
     uint64_t stored_bytes;
+    uint32_t synced; /* so much was durable once, by what the records say; 0: nothing is known */
 };
 
 /*
@@ -69,8 +70,9 @@ int fold_segment_append(struct fold_segment *s, struct fold_piece *pieces, size_
                         size_t *done) FOLD_MUST;
 
 /*
- * Makes all records appended before the call durable. A failure is for good: this and all later
- * calls return it, since the host may have dropped the bytes it could not write. Thread-safe.
+ * Makes all records appended before the call durable, and the table if that was written. If records
+ * were not durable yet, a failure is for good: this and all later calls return it, since the host
+ * may have dropped the bytes it could not write. Thread-safe.
  */
 int fold_segment_sync(struct fold_segment *s) FOLD_MUST;
 
@@ -94,8 +96,14 @@ void fold_segment_logged(struct fold_segment *s, uint32_t end);
 void fold_segment_push(struct fold_segment *s);
 
 /*
- * Syncs, writes table and footer durably and marks the segment sealed in the set. May be tried
- * again after a failure that is not fold_segment_failed.
+ * Writes the table of what was appended; nothing is appended any more. The sync that follows makes
+ * it durable as well: so sealing need not sync once more for it.
+ */
+int fold_segment_table(struct fold_segment *s) FOLD_MUST;
+
+/*
+ * Writes the table, unless that was done, syncs, writes the footer durably and marks the segment
+ * sealed in the set. May be tried again after a failure that is not fold_segment_failed.
  */
 int fold_segment_seal(struct fold_segment *s) FOLD_MUST;
 

@@ -226,10 +226,25 @@ static int open_to_read(struct run *r, const struct fold_seg_ident *id,
     return 0;
 }
 
+/* A power cut may have torn a header that was never synced: sealing relies on a whole one. It is
+ * made durable with the records. */
+static int mend_header(int fd, const struct fold_seg_ident *id)
+{
+    uint8_t is[FOLD_SEG_HEADER_BYTES];
+    uint8_t should[FOLD_SEG_HEADER_BYTES];
+    fold_seg_header_encode(id, should);
+    if (fold_io_pread(fd, is, sizeof is, 0) == 0 && memcmp(is, should, sizeof is) == 0)
+        return 0;
+    fold_warn("segment %08x: one copy of its header is damaged; both are written again", id->seg);
+    return fold_io_pwrite(fd, should, sizeof should, 0);
+}
+
 static int open_unsealed(struct run *r, int fd, const struct fold_seg_ident *id)
 {
     struct fold_segment_content content;
     bool clean;
+    if (r->o->sealer != NULL && mend_header(fd, id) < 0)
+        fold_warn("segment %08x: its header cannot be written", id->seg);
     int rc = fold_segscan_records(fd, id, &content, &clean);
     if (rc < 0) {
         (void)close(fd);

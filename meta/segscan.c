@@ -283,6 +283,7 @@ static void finish(struct walk *w, bool *clean)
     out->count = w->whole_count;
     out->data_end = w->last_end;
     out->whole_end = w->last_end;
+    out->synced = w->synced;
     for (uint32_t i = w->damage_count; i > 0; i--)
         if (w->damage[i - 1] >= w->synced && w->damage[i - 1] < out->whole_end)
             out->whole_end = w->damage[i - 1];

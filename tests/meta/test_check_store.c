@@ -175,6 +175,84 @@ static void test_unbegun_segment(void **state)
     expect_clean(true);
 }
 
+/* Another file in a segment that a crash leaves open; with `synced`, some of its records say that
+ * those before them were durable. */
+static void leave_open_segment(bool synced)
+{
+    struct fold_volume *v = open_volume();
+    struct fold_attr root;
+    for (fold_ino ino = 6; ino <= 7; ino++) {
+        assert_int_equal(fold_catalog_new_ino(v->catalog), ino);
+        add_file(v, 1, ino == 6 ? "h" : "i", ino, false);
+        assert_int_equal(fold_inode_load(v->catalog, 1, &root), 0);
+        root.size++;
+        struct fold_txn *t = fold_txn_begin(v->catalog);
+        fold_inode_store(t, &root);
+        commit(t);
+        if (synced)
+            assert_int_equal(fold_store_sync(v->store), 0);
+    }
+    assert_int_equal(fold_volume_close(v, false), 0);
+}
+
+/* Writes `len` bytes of `what` to segment 2; at -1: to its end. */
+static void overwrite(off_t at, uint8_t what, size_t len)
+{
+    char path[200];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/segments/00000002.seg", base);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(pwrite(fd, &what, 1, (at < 0 ? st.st_size : at) + (off_t)i), 1);
+    close(fd);
+}
+
+/* A note, no error; so it is mounted; nothing to note after that. */
+static void expect_ordinary(void)
+{
+    struct fold_check_result r = check(false, true);
+    show(&r);
+    assert_int_equal(r.errors, 0);
+    assert_true(has(&r, "segment.torn"));
+    fold_check_free(&r);
+    assert_int_equal(fold_volume_close(open_volume(), true), 0);
+    r = check(false, true);
+    show(&r);
+    assert_int_equal(r.count, 0);
+    fold_check_free(&r);
+}
+
+static void test_cut_seal(void **state)
+{
+    leave_open_segment(true);
+    overwrite(-1, 0x5a, 700); /* a table of which some sectors are there */
+    overwrite(-1, 0, 512);
+    overwrite(-1, 0x5a, 212);
+    expect_ordinary();
+    teardown(state);
+    setup(state);
+}
+
+static void test_torn_header(void **state)
+{
+    for (off_t copy = 0; copy <= 2048; copy += 2048) {
+        leave_open_segment(false);
+        overwrite(copy, 0, 512);
+        expect_ordinary();
+        teardown(state);
+        setup(state);
+    }
+    /* Of a header that was synced nothing is torn; and torn bytes are not wrong ones. */
+    for (int synced = 0; synced <= 1; synced++) {
+        leave_open_segment(synced);
+        overwrite(2048, synced ? 0 : 0x5a, 512);
+        expect_repaired("segment.header");
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void test_recipe(void **state)
 {
     struct fold_volume *v = open_volume();
@@ -222,6 +300,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unbegun_segment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_seal, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_header, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recipe, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
     };

@@ -260,14 +260,55 @@ static void sealing_can_be_tried_again(void **state FOLD_UNUSED)
         if (rc == 0)
             break;
         assert_int_equal(rc, -ENOSPC);
+        assert_int_equal(fold_segment_failed(b.seg), 0);
         assert_int_equal(atomic_load(&fold_segment_info(b.seg)->state), FOLD_SEG_OPEN);
         tries++;
     }
-    assert_int_equal(tries, 3); /* write, truncate, sync */
+    assert_int_equal(tries, 5); /* table, sync, footer, truncate, sync */
     int fd = rig_file(&b.rig, "00000001.seg");
     assert_int_equal(fold_segscan_footer(fd, 1, &id, &sum), 0);
     (void)close(fd);
     teardown(&b);
+}
+
+struct seal_watch {
+    uint64_t table_end;
+    int writes;
+    bool synced; /* since the last write */
+    bool ordered;
+};
+
+/* The footer, which is the write behind the table, comes after a sync of the table. */
+static int watch_seal(void *arg, enum fold_io_op op, int fd, const char *name)
+{
+    struct seal_watch *w = arg;
+    (void)name;
+    if (op == FOLD_IO_SYNC)
+        w->synced = true;
+    if (op != FOLD_IO_WRITE)
+        return 0;
+    if (++w->writes == 2)
+        w->ordered = w->synced && (uint64_t)rig_size(fd) == w->table_end;
+    w->synced = false;
+    return 0;
+}
+
+static void a_footer_proves_the_table(void **state FOLD_UNUSED)
+{
+    for (int synced = 0; synced <= 1; synced++) {
+        struct bench b;
+        setup(&b);
+        append_all(&b, 3);
+        if (synced)
+            assert_int_equal(fold_segment_sync(b.seg), 0);
+        struct seal_watch w = {.table_end = b.ends[2] + 3 * FOLD_SEG_ENTRY_BYTES};
+        fold_io_set_fault(watch_seal, &w);
+        assert_int_equal(fold_segment_seal(b.seg), 0);
+        fold_io_set_fault(NULL, NULL);
+        assert_int_equal(w.writes, 2);
+        assert_true(w.ordered);
+        teardown(&b);
+    }
 }
 
 static void creation_leaves_nothing_behind(void **state FOLD_UNUSED)
@@ -336,6 +377,7 @@ int main(void)
         cmocka_unit_test(failed_writes_change_nothing),
         cmocka_unit_test(a_failed_sync_is_for_good),
         cmocka_unit_test(sealing_can_be_tried_again),
+        cmocka_unit_test(a_footer_proves_the_table),
         cmocka_unit_test(creation_leaves_nothing_behind),
         cmocka_unit_test(mappings_are_bounded_and_pinned),
     };
