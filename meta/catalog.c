@@ -82,13 +82,13 @@ int fold_catalog_format(int storefd)
 {
     int rc = fold_journal_format(storefd);
     if (rc == 0)
-        rc = fold_io_mkdir(storefd, "catalog", 0700);
+        rc = fold_io_mkdir(storefd, FOLD_CATALOG_DIR, 0700);
     if (rc < 0)
         return rc;
     struct fold_kv_options opt = fold_catalog_kv_options(0, JOURNAL_BYTES);
     opt.create = true;
     struct fold_kv *kv;
-    rc = fold_kv_open(storefd, "catalog", &opt, &kv);
+    rc = fold_kv_open(storefd, FOLD_CATALOG_DIR, &opt, &kv);
     if (rc < 0)
         return rc;
     rc = write_first_entries(kv);
@@ -210,9 +210,9 @@ static int open_database(struct fold_catalog *c, const struct fold_catalog_optio
 {
     struct fold_kv_options kv = fold_catalog_kv_options(opt->cache_bytes, c->journal_bytes);
     if (!opt->read_only)
-        return fold_kv_open(c->dirfd, "catalog", &kv, &c->kv);
+        return fold_kv_open(c->dirfd, FOLD_CATALOG_DIR, &kv, &c->kv);
     kv.no_compaction = true;
-    int rc = fold_shadow_create(c->dirfd, "catalog", fold_shadow_database, NULL, &c->shadow);
+    int rc = fold_shadow_create(c->dirfd, FOLD_CATALOG_DIR, fold_shadow_database, NULL, &c->shadow);
     return rc < 0 ? rc : fold_kv_open(-1, fold_shadow_path(c->shadow), &kv, &c->kv);
 }
 

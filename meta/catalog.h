@@ -14,6 +14,9 @@
 #include "meta/store.h"
 #include "meta/types.h"
 
+/* Its database's directory in the store. */
+#define FOLD_CATALOG_DIR "catalog"
+
 struct fold_catalog;
 struct fold_txn;
 

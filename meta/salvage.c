@@ -4,6 +4,10 @@
  * written for: what it contains is right afterwards. Without the seed every name lies in the wrong
  * place, and without the counters inode numbers might be used twice; the check puts both right as
  * long as there are any.
+ *
+ * The database's own repair begins with an empty database that knows none of the tables; whoever
+ * opens that has them deleted. So it works on a twin of the directory, and one that is killed has
+ * done nothing.
  */
 #include "meta/salvage.h"
 
@@ -13,12 +17,14 @@
 #include "meta/base/log.h"
 #include "meta/commit.h"
 #include "meta/journal_format.h"
+#include "meta/twin.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
 
-#define SEED_BYTES 8u
+#define SEED_BYTES   8u
+#define TABLE_SUFFIX ".sst"
 
 static int mend_seed(struct fold_kv *kv, struct fold_kv_batch *b)
 {
@@ -85,17 +91,17 @@ static int mend_counters(int storefd, struct fold_kv *kv, struct fold_kv_batch *
     return 0;
 }
 
-int fold_salvage_catalog(int storefd)
+static bool is_table(const char *name)
 {
-    struct fold_kv_options opt = fold_catalog_kv_options(0, 0);
-    struct fold_kv *kv;
-    int rc = fold_kv_repair(storefd, "catalog", &opt);
-    if (rc == 0)
-        rc = fold_kv_open(storefd, "catalog", &opt, &kv);
-    if (rc < 0)
-        return rc;
+    size_t n = strlen(name), m = sizeof TABLE_SUFFIX - 1;
+    return n > m && strcmp(name + n - m, TABLE_SUFFIX) == 0;
+}
+
+/* Gives the database what every catalog has. */
+static int complete(int storefd, struct fold_kv *kv)
+{
     struct fold_kv_batch *b = fold_kv_batch_create();
-    rc = mend_seed(kv, b);
+    int rc = mend_seed(kv, b);
     if (rc == 0)
         rc = mend_counters(storefd, kv, b);
     if (rc == 0 && fold_kv_batch_count(b) > 0) {
@@ -104,6 +110,26 @@ int fold_salvage_catalog(int storefd)
             rc = fold_kv_flush(kv, true);
     }
     fold_kv_batch_destroy(b);
-    fold_kv_close(kv);
     return rc;
+}
+
+int fold_salvage_catalog(int storefd)
+{
+    struct fold_kv_options opt = fold_catalog_kv_options(0, 0);
+    struct fold_twin_name twin;
+    size_t tables;
+    int rc = fold_twin_create(storefd, FOLD_CATALOG_DIR, is_table, &twin, &tables);
+    if (rc < 0)
+        return rc;
+    opt.create = tables == 0;
+    if (tables > 0)
+        rc = fold_kv_repair(storefd, twin.text, &opt);
+    struct fold_kv *kv;
+    if (rc == 0)
+        rc = fold_kv_open(storefd, twin.text, &opt, &kv);
+    if (rc < 0)
+        return rc;
+    rc = complete(storefd, kv);
+    fold_kv_close(kv);
+    return rc < 0 ? rc : fold_twin_swap(storefd, FOLD_CATALOG_DIR);
 }

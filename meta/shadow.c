@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COPY_MAX (256u << 20)
-
 struct fold_shadow {
     int source; /* the database directory */
     int fd;     /* the copy */
@@ -45,17 +43,6 @@ static int link_file(const struct fold_shadow *s, const char *name)
     return symlinkat(target, s->fd, name) < 0 ? -errno : 0;
 }
 
-static int copy_file(const struct fold_shadow *s, const char *name)
-{
-    FOLD_AUTO(free) void *data = NULL;
-    size_t len = 0;
-    int rc = fold_io_slurp(s->source, name, COPY_MAX, &data, &len);
-    if (rc < 0)
-        return rc;
-    FOLD_AUTO(close) int fd = fold_io_open(s->fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    return fd < 0 ? fd : fold_io_pwrite(fd, data, len, 0);
-}
-
 struct filling {
     struct fold_shadow *shadow;
     fold_shadow_fn fn;
@@ -69,7 +56,7 @@ static int take_one(void *arg, const char *name)
     case FOLD_SHADOW_LINK:
         return link_file(f->shadow, name);
     case FOLD_SHADOW_COPY:
-        return copy_file(f->shadow, name);
+        return fold_io_copy(f->shadow->source, name, f->shadow->fd, name);
     default:
         return 0;
     }

@@ -13,14 +13,15 @@
 #include "meta/redo.h"
 #include "meta/shadow.h"
 #include "meta/superblock.h"
+#include "meta/twin.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
 
 /* Directories of a store, in the order they are removed by a failed mkfs. */
-static const char *const subdirs[] = {"catalog", "index",     "segments",
-                                      "journal", "snapshots", "run"};
+static const char *const subdirs[] = {FOLD_CATALOG_DIR, "index",     "segments",
+                                      "journal",        "snapshots", "run"};
 
 /* There from before mkfs makes anything until the directory is a store; locked by mkfs. */
 #define BEGUN "mkfs.begun"
@@ -226,6 +227,8 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
     catalog.read_only = opt->read_only;
     if (!opt->read_only)
         rc = spend_reserve(v->fd);
+    if (rc == 0 && !opt->read_only)
+        rc = fold_twin_clean(v->fd, FOLD_CATALOG_DIR);
     if (rc == 0 && !opt->read_only)
         rc = fold_redo_run(v->fd);
     if (rc == 0 && opt->read_only && store.segments == NULL) {

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#define COPY_MAX (1u << 30)
+
 static fold_io_fault fault_hook;
 static void *fault_arg;
 
@@ -183,6 +185,30 @@ int fold_io_mkdir(int dirfd, const char *name, mode_t mode)
     return mkdirat(dirfd, name, mode) < 0 ? -errno : 0;
 }
 
+int fold_io_rmdir(int dirfd, const char *name)
+{
+    int rc = refused(FOLD_IO_UNLINK, dirfd, name);
+    if (rc < 0)
+        return rc;
+    return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+int fold_io_exchange(int dirfd, const char *one, const char *other)
+{
+    int rc = refused(FOLD_IO_EXCHANGE, dirfd, one);
+    if (rc < 0)
+        return rc;
+    return renameat2(dirfd, one, dirfd, other, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
+int fold_io_link(int dirfd, const char *name, int todirfd, const char *to)
+{
+    int rc = refused(FOLD_IO_LINK, todirfd, to);
+    if (rc < 0)
+        return rc;
+    return linkat(dirfd, name, todirfd, to, 0) < 0 ? -errno : 0;
+}
+
 int fold_io_fstat(int fd, struct stat *st)
 {
     int rc = refused(FOLD_IO_READ, fd, NULL);
@@ -284,6 +310,17 @@ int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *
     *data = mem;
     *len = (size_t)st.st_size;
     return 0;
+}
+
+int fold_io_copy(int dirfd, const char *name, int todirfd, const char *to)
+{
+    FOLD_AUTO(free) void *data = NULL;
+    size_t len = 0;
+    int rc = fold_io_slurp(dirfd, name, COPY_MAX, &data, &len);
+    if (rc < 0)
+        return rc;
+    FOLD_AUTO(close) int fd = fold_io_open(todirfd, to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    return fd < 0 ? fd : fold_io_pwrite(fd, data, len, 0);
 }
 
 /* Creates `name` with the content and makes it durable. */

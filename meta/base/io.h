@@ -32,6 +32,19 @@ int fold_io_fallocate(int fd, int mode, uint64_t off, uint64_t len) FOLD_MUST;
 int fold_io_unlink(int dirfd, const char *name) FOLD_MUST;
 int fold_io_rename(int dirfd, const char *from, const char *to) FOLD_MUST;
 int fold_io_mkdir(int dirfd, const char *name, mode_t mode) FOLD_MUST;
+
+/* Removes an empty directory. */
+int fold_io_rmdir(int dirfd, const char *name) FOLD_MUST;
+
+/* Lets two names of `dirfd` change places in one step. -EINVAL or -ENOSYS: the host cannot. */
+int fold_io_exchange(int dirfd, const char *one, const char *other) FOLD_MUST;
+
+/* Makes a second name for a file. -EPERM, -EOPNOTSUPP, -EMLINK: the host cannot. */
+int fold_io_link(int dirfd, const char *name, int todirfd, const char *to) FOLD_MUST;
+
+/* Copies a file's bytes (at most 1 GiB) to a name that must be free; not durable yet. */
+int fold_io_copy(int dirfd, const char *name, int todirfd, const char *to) FOLD_MUST;
+
 int fold_io_fstat(int fd, struct stat *st) FOLD_MUST;
 int fold_io_statvfs(int fd, struct statvfs *st) FOLD_MUST;
 
@@ -68,6 +81,8 @@ enum fold_io_op {
     FOLD_IO_UNLINK,
     FOLD_IO_RENAME,
     FOLD_IO_MKDIR,
+    FOLD_IO_EXCHANGE,
+    FOLD_IO_LINK,
     FOLD_IO_MAP,
     FOLD_IO_LIST,
     FOLD_IO_OPS
