@@ -7,6 +7,8 @@
  * the daemon dies). Names are a history of which any prefix, not older than `floor`, may be seen.
  */
 #include "tests/crash/crashwork.h"
+#include "tests/support/grow.h"
+#include "tests/support/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,22 +16,7 @@
 
 static uint64_t chance(struct cw_model *m, uint64_t n)
 {
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (m->random * 0x2545f4914f6cdd1du >> 20) % n;
-}
-
-static void *grow(void *array, size_t count, size_t size)
-{
-    if ((count & (count - 1)) != 0) {
-        return array;
-    }
-    void *bigger = realloc(array, (count ? count * 2 : 1) * size);
-    if (!bigger) {
-        abort();
-    }
-    return bigger;
+    return (rig_random_mixed(&m->random) >> 20) % n;
 }
 
 void cw_start(struct cw_model *m, uint64_t seed)
@@ -192,7 +179,7 @@ void cw_next(struct cw_model *m, struct cw_op *op)
 static struct cw_version *add_version(struct cw_model *m, int obj, uint64_t size)
 {
     struct cw_object *o = &m->objects[obj];
-    o->versions = grow(o->versions, o->count, sizeof o->versions[0]);
+    o->versions = rig_grow(o->versions, o->count, sizeof o->versions[0]);
     struct cw_version *v = &o->versions[o->count++];
     *v = (struct cw_version){.size = size, .op = m->ops, .group = o->group};
     if (m->contents) {
@@ -211,7 +198,7 @@ static struct cw_version *add_version(struct cw_model *m, int obj, uint64_t size
 static void bind(struct cw_model *m, int name, int obj, unsigned version)
 {
     struct cw_name *n = &m->names[name];
-    n->list = grow(n->list, n->count, sizeof n->list[0]);
+    n->list = rig_grow(n->list, n->count, sizeof n->list[0]);
     n->list[n->count++] = (struct cw_binding){obj, m->ops, version};
     if (obj >= 0) {
         m->objects[obj].named = m->ops;

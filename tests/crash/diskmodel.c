@@ -6,6 +6,9 @@
  */
 #include "tests/crash/diskmodel.h"
 
+#include "tests/support/grow.h"
+#include "tests/support/random.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -65,24 +68,9 @@ struct disk {
     size_t lost_count;
 };
 
-static void *grow(void *array, size_t count, size_t size)
-{
-    if ((count & (count - 1)) != 0) {
-        return array;
-    }
-    void *bigger = realloc(array, (count ? count * 2 : 1) * size);
-    if (!bigger) {
-        abort();
-    }
-    return bigger;
-}
-
 static uint64_t chance(struct disk *d, uint64_t n)
 {
-    d->random ^= d->random << 13;
-    d->random ^= d->random >> 7;
-    d->random ^= d->random << 17;
-    return (d->random * 0x2545f4914f6cdd1du >> 20) % n;
+    return (rig_random_mixed(&d->random) >> 20) % n;
 }
 
 static struct name *find(struct name *names, size_t count, const char *path)
@@ -99,7 +87,7 @@ static void set_name(struct name **names, size_t *count, const char *path, struc
 {
     struct name *have = find(*names, *count, path);
     if (!have) {
-        *names = grow(*names, *count, sizeof **names);
+        *names = rig_grow(*names, *count, sizeof **names);
         have = &(*names)[(*count)++];
         have->path = strdup(path);
     }
@@ -154,7 +142,7 @@ static struct node *new_node(struct disk *d, uint64_t host, bool dir)
     }
     n->host = host;
     n->dir = dir;
-    d->nodes = grow(d->nodes, d->node_count, sizeof d->nodes[0]);
+    d->nodes = rig_grow(d->nodes, d->node_count, sizeof d->nodes[0]);
     d->nodes[d->node_count++] = n;
     return n;
 }
@@ -304,7 +292,7 @@ static void finish_sync(struct disk *d, uint64_t number)
 
 static void begin_sync(struct disk *d, const struct crashlog_record *r, const char *path)
 {
-    d->syncs = grow(d->syncs, d->sync_count, sizeof *d->syncs);
+    d->syncs = rig_grow(d->syncs, d->sync_count, sizeof *d->syncs);
     struct sync *s = &d->syncs[d->sync_count++];
     *s = (struct sync){.number = r->aux, .seq = d->seq};
     if (r->node) {
@@ -372,7 +360,7 @@ bool disk_apply(struct disk *d, const struct crashlog_record *r, const char *pat
         return r->kind !=
                CRASHLOG_WRITE; /* names the recorder never saw appear: the log file of RocksDB */
     }
-    d->changes = grow(d->changes, d->change_count, sizeof *d->changes);
+    d->changes = rig_grow(d->changes, d->change_count, sizeof *d->changes);
     d->changes[d->change_count++] = (struct change){.r = *r,
                                                     .path = strdup(path),
                                                     .path2 = strdup(path2),
@@ -421,7 +409,7 @@ static bool name_survives(struct disk *d, const struct change *c)
     if (chance(d, 4) > 0) {
         return true;
     }
-    d->lost = grow(d->lost, d->lost_count, sizeof d->lost[0]);
+    d->lost = rig_grow(d->lost, d->lost_count, sizeof d->lost[0]);
     d->lost[d->lost_count++] = strdup(parent);
     return false;
 }

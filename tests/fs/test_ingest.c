@@ -6,6 +6,7 @@
 #include "fs/budget.h"
 #include "fs/ingest.h"
 #include "fs/zeroscan.h"
+#include "tests/support/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,10 +20,7 @@ static uint64_t rng_state = 88172645463325252ull;
 
 static uint64_t rng(void)
 {
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return rng_state * 0x2545F4914F6CDD1Dull;
+    return rig_random_mixed(&rng_state);
 }
 
 /* Random bytes with zero runs of many lengths, some just around the limit, some at the edges. */

@@ -12,6 +12,7 @@
 #include "fs/itable.h"
 #include "meta/inode.h"
 #include "meta/volume.h"
+#include "tests/support/random.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -274,10 +275,7 @@ static void test_model(void **state)
     assert_int_equal(fold_itable_create(r.volume->catalog, 32, &t), 0);
     memset(models, 0, sizeof models);
     for (int step = 0; step < 60000; step++) {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        size_t i = seed % MODEL_INODES;
+        size_t i = rig_random(&seed) % MODEL_INODES;
         struct model *m = &models[i];
         model_step(t, i, m, (unsigned)(seed >> 32) % 8);
         check(t, i, m);
@@ -333,9 +331,7 @@ static void *race(void *arg)
 {
     struct racer *r = arg;
     for (int i = 0; i < ROUNDS; i++) {
-        r->seed ^= r->seed << 13;
-        r->seed ^= r->seed >> 7;
-        r->seed ^= r->seed << 17;
+        (void)rig_random(&r->seed);
         struct fold_inode *inode = NULL;
         struct fold_txn *txn = fold_txn_begin(r->c);
         fold_lsn lsn;

@@ -9,16 +9,9 @@
 #include <cmocka.h>
 
 #include "fs/lookups.h"
+#include "tests/support/random.h"
 
 #define INOS 4096
-
-static uint64_t random_next(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
 
 /* Sequential numbers, and numbers far apart that begin their search close together. */
 static fold_ino ino_of(size_t i)
@@ -35,15 +28,15 @@ static void test_model(void **state)
     size_t used = 0;
     for (int step = 0; step < 400000; step++) {
         /* Long phases of growing and of shrinking. */
-        bool grow = random_next(&seed) % 100 < (step / 50000 % 2 == 0 ? 70u : 30u);
-        size_t i = random_next(&seed) % INOS;
+        bool grow = rig_random(&seed) % 100 < (step / 50000 % 2 == 0 ? 70u : 30u);
+        size_t i = rig_random(&seed) % INOS;
         if (grow) {
             bool first;
             assert_int_equal(fold_lookups_add(&l, ino_of(i), &first), 0);
             assert_int_equal(first, model[i] == 0);
             used += model[i]++ == 0;
         } else {
-            uint64_t n = random_next(&seed) % 4 + 1;
+            uint64_t n = rig_random(&seed) % 4 + 1;
             bool gone = model[i] > 0 && model[i] <= n;
             assert_int_equal(fold_lookups_drop(&l, ino_of(i), n), gone);
             model[i] -= model[i] < n ? model[i] : n;

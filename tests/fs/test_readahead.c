@@ -3,6 +3,7 @@
  * What is taken for a stream, and how far ahead of it reading goes.
  */
 #include "fs/readahead.h"
+#include "tests/support/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,10 +41,7 @@ static void scattered_reads_ask_for_nothing(void **state)
     struct fold_readahead a = {0};
     uint64_t rng = 88172645463325252u, asked = 0, from, len;
     for (unsigned i = 0; i < 100000; i++) {
-        rng ^= rng << 13;
-        rng ^= rng >> 7;
-        rng ^= rng << 17;
-        uint64_t off = (rng >> 20) % (128 * MIB / 4096) * 4096;
+        uint64_t off = (rig_random(&rng) >> 20) % (128 * MIB / 4096) * 4096;
         uint64_t run = fold_readahead_note(&a, off, off + 4096);
         if (fold_readahead_range(&a, off + 4096, run, &from, &len))
             asked += len;

@@ -4,6 +4,7 @@
  */
 #include "fs/budget.h"
 #include "fs/slicemap.h"
+#include "tests/support/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,10 +23,7 @@ static uint64_t rng_state;
 
 static uint32_t rng(uint32_t below)
 {
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return (uint32_t)(rng_state >> 33) % below;
+    return (uint32_t)(rig_random(&rng_state) >> 33) % below;
 }
 
 static void check(const struct fold_slices *m, const struct model *model)

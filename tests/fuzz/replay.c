@@ -5,6 +5,7 @@
  * something wrong aborts.
  */
 #include "tests/fuzz/target.h"
+#include "tests/support/random.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -17,10 +18,7 @@ static uint64_t state = 0x9E3779B97F4A7C15u;
 
 static uint64_t rng(void)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+    return rig_random(&state);
 }
 
 static void change(uint8_t *p, size_t len)

@@ -20,6 +20,7 @@
 #include "meta/commit.h"
 #include "meta/inode.h"
 #include "meta/store.h"
+#include "tests/support/random.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -146,15 +147,6 @@ static inline fold_lsn rig_commit(struct fold_txn *t)
     fold_lsn lsn = 0;
     assert_int_equal(fold_txn_commit(t, &lsn), 0);
     return lsn;
-}
-
-/* xorshift: the same sequence on every machine. */
-static inline uint64_t rig_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 #endif

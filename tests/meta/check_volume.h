@@ -16,6 +16,7 @@
 #include "meta/storeparts.h"
 #include "meta/volume.h"
 #include "meta/xattr.h"
+#include "tests/meta/seeded.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,8 +27,7 @@
 
 #include <cmocka.h>
 
-#define CHUNK 16384u
-#define PER   8u
+#define PER 8u
 
 static char base[64];
 
@@ -37,22 +37,6 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
     (void)flag;
     (void)ftw;
     return remove(path);
-}
-
-static inline void fill(uint8_t *p, uint64_t seed)
-{
-    uint64_t x = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-    for (uint32_t i = 0; i < CHUNK; i += 8) {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        memcpy(p + i, &x, 8);
-    }
-}
-
-static inline struct fold_fp fp_of(uint64_t seed)
-{
-    return (struct fold_fp){{seed * UINT64_C(0xD6E8FEB86659FD93) + 7, seed + 1000, 0, 0}};
 }
 
 static inline struct fold_volume *open_volume(void)
@@ -80,17 +64,8 @@ static inline void add(struct fold_txn *t, fold_ino dir, const char *name, struc
 static inline void add_file(struct fold_volume *v, fold_ino dir, const char *name, fold_ino ino,
                             bool force)
 {
-    static uint8_t bytes[CHUNK];
     struct fold_page page = {0};
-    for (uint32_t i = 0; i < PER; i++) {
-        fill(bytes, ino * 100 + i);
-        struct fold_put put = {
-            .data = bytes, .len = CHUNK, .fp = fp_of(ino * 100 + i), .force = force};
-        assert_int_equal(fold_store_put(v->store, &put, 1), 0);
-        struct fold_extent e = {
-            .off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = put.loc, .kind = FOLD_EXTENT_DATA};
-        assert_int_equal(fold_page_insert(&page, &e), 0);
-    }
+    put_chunks(v, &page, ino * 100, PER, force);
     struct fold_txn *t = fold_txn_begin(v->catalog);
     add(t, dir, name,
         (struct fold_attr){.ino = ino,

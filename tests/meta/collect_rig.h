@@ -11,6 +11,7 @@
 #include "meta/inode.h"
 #include "meta/recipe.h"
 #include "meta/volume.h"
+#include "tests/meta/seeded.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -21,27 +22,10 @@
 
 #include <cmocka.h>
 
-#define CHUNK   16384u
 #define PER_INO 40u
 #define INODES  60u
 
 static char base[64];
-
-static inline void fill(uint8_t *p, uint32_t seed)
-{
-    uint64_t x = seed * 0x9E3779B97F4A7C15ull + 1;
-    for (uint32_t i = 0; i < CHUNK; i += 8) {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        memcpy(p + i, &x, 8);
-    }
-}
-
-static inline struct fold_fp fp_of(uint32_t seed)
-{
-    return (struct fold_fp){{seed * 0xD6E8FEB86659FD93ull + 7, seed + 1000, 0, 0}};
-}
 
 static inline struct fold_volume *open_volume(void)
 {
@@ -53,16 +37,8 @@ static inline struct fold_volume *open_volume(void)
 
 static inline void write_file(struct fold_volume *v, fold_ino ino, uint32_t first_seed)
 {
-    static uint8_t bytes[CHUNK];
     struct fold_page page = {0};
-    for (uint32_t i = 0; i < PER_INO; i++) {
-        fill(bytes, first_seed + i);
-        struct fold_put put = {.data = bytes, .len = CHUNK, .fp = fp_of(first_seed + i)};
-        assert_int_equal(fold_store_put(v->store, &put, 1), 0);
-        struct fold_extent e = {
-            .off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = put.loc, .kind = FOLD_EXTENT_DATA};
-        assert_int_equal(fold_page_insert(&page, &e), 0);
-    }
+    put_chunks(v, &page, first_seed, PER_INO, false);
     struct fold_txn *t = fold_txn_begin(v->catalog);
     struct fold_attr attr = {
         .ino = ino, .mode = S_IFREG | 0600, .nlink = 1, .size = PER_INO * CHUNK};
@@ -87,20 +63,12 @@ static bool (*kept)(fold_ino ino);
 
 static inline void check_kept(struct fold_volume *v)
 {
-    static uint8_t want[CHUNK], got[CHUNK];
     for (fold_ino ino = 2; ino < 2 + INODES; ino++) {
         struct fold_page page = {0};
         assert_int_equal(fold_recipe_load(v->catalog, ino, 0, &page), 0);
         assert_int_equal(page.count, kept(ino) ? PER_INO : 0);
-        for (uint32_t i = 0; i < page.count; i++) {
-            struct fold_view view;
-            assert_int_equal(fold_store_view(v->store, page.extents[i].loc, &view), 0);
-            assert_int_equal(view.raw_len, CHUNK);
-            assert_int_equal(fold_store_decode(v->store, &view, got), 0);
-            fold_store_unview(v->store, &view);
-            fill(want, (uint32_t)ino * PER_INO + i);
-            assert_memory_equal(got, want, CHUNK);
-        }
+        for (uint32_t i = 0; i < page.count; i++)
+            check_chunk(v, page.extents[i].loc, ino * PER_INO + i);
         fold_page_fini(&page);
     }
 }
@@ -122,6 +90,31 @@ static inline int collect(struct fold_volume *v, bool full, unsigned *stop_at,
     int rc = fold_collect_run(v->store, v->catalog, gate, &opt, r);
     fold_gate_destroy(gate);
     return rc;
+}
+
+/* A process that collects dies at step `stop`. */
+static inline void collect_and_die(bool full, unsigned stop)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct fold_volume *v = open_volume();
+        struct fold_collect_result r;
+        _exit(collect(v, full, &stop, &r) == 0 ? 1 : 2); /* not reached */
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 77);
+}
+
+static inline bool find_chunk(struct fold_volume *v, uint64_t seed, struct fold_loc *loc)
+{
+    struct fold_fp fp = fp_of(seed);
+    const struct fold_fp *fps[] = {&fp};
+    enum fold_hit hit;
+    assert_int_equal(fold_store_find(v->store, fps, 1, true, loc, &hit), 0);
+    return hit != FOLD_HIT_NONE;
 }
 
 static inline uint64_t host_bytes(void)

@@ -4,7 +4,7 @@
  * again and every chunk that a recipe names is there with its bytes; the next collection finishes
  * the work. ctest-labels: crash
  */
-#include "collect_rig.h"
+#include "tests/meta/revive_rig.h"
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
@@ -25,17 +25,7 @@ static void death_at_each_step(void **state)
     for (unsigned stop = 1; stop <= STEPS; stop++) {
         prepare();
         uint64_t before = host_bytes();
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            struct fold_volume *v = open_volume();
-            struct fold_collect_result r;
-            _exit(collect(v, true, &stop, &r) == 0 ? 1 : 2); /* not reached: it dies at the step */
-        }
-        int status;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 77);
+        collect_and_die(true, stop);
         struct fold_volume *v = open_volume();
         check_kept(v);
         struct fold_collect_result r;
@@ -55,88 +45,27 @@ static void what_goes_is_not_found_what_stays_is(void **state)
     (void)state;
     prepare();
     struct fold_volume *v = open_volume();
-    struct fold_gate *gate;
-    assert_int_equal(fold_gate_create(&gate), 0);
     struct fold_collect_result r;
-    struct fold_collect_options opt = {.full = true};
-    struct fold_fp fp = fp_of(2 * PER_INO);
-    const struct fold_fp *fps[] = {&fp};
     struct fold_loc loc;
-    enum fold_hit hit;
-    assert_int_equal(fold_store_find(v->store, fps, 1, true, &loc, &hit), 0);
-    assert_int_not_equal(hit, FOLD_HIT_NONE);
+    assert_true(find_chunk(v, 2 * PER_INO, &loc));
     /* Without a recipe it goes; afterwards it is not found any more. */
-    assert_int_equal(fold_collect_run(v->store, v->catalog, gate, &opt, &r), 0);
-    assert_int_equal(fold_store_find(v->store, fps, 1, true, &loc, &hit), 0);
-    assert_int_equal(hit, FOLD_HIT_NONE);
+    assert_int_equal(collect(v, true, NULL, &r), 0);
+    assert_false(find_chunk(v, 2 * PER_INO, &loc));
     /* What is kept is found, at its new place. */
-    fp = fp_of(3 * PER_INO);
-    assert_int_equal(fold_store_find(v->store, fps, 1, true, &loc, &hit), 0);
-    assert_int_not_equal(hit, FOLD_HIT_NONE);
-    fold_gate_destroy(gate);
+    assert_true(find_chunk(v, 3 * PER_INO, &loc));
     assert_int_equal(fold_volume_close(v, true), 0);
     clean_up();
 }
 
-/* A writer that finds a dead chunk after the marking and names it in a recipe before the files go.
- */
-struct revive {
-    struct fold_volume *v;
-    struct fold_gate *gate;
-    bool found;
-};
-
-static int revive_at(void *arg, unsigned step)
-{
-    struct revive *w = arg;
-    if (step != 2)
-        return 0;
-    unsigned token = fold_gate_enter(w->gate);
-    struct fold_page page = {0};
-    for (uint32_t i = 0; i < PER_INO; i++) {
-        struct fold_fp fp = fp_of(2 * PER_INO + i);
-        const struct fold_fp *fps[] = {&fp};
-        struct fold_loc loc;
-        enum fold_hit hit;
-        assert_int_equal(fold_store_find(w->v->store, fps, 1, true, &loc, &hit), 0);
-        w->found = hit != FOLD_HIT_NONE;
-        struct fold_extent e = {
-            .off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = loc, .kind = FOLD_EXTENT_DATA};
-        assert_int_equal(fold_page_insert(&page, &e), 0);
-    }
-    struct fold_txn *t = fold_txn_begin(w->v->catalog);
-    assert_int_equal(fold_recipe_store(t, 500, 0, &page), 0);
-    fold_lsn lsn;
-    assert_int_equal(fold_txn_commit(t, &lsn), 0);
-    fold_page_fini(&page);
-    fold_gate_leave(w->gate, token);
-    return 0;
-}
-
-static void a_writer_revives_a_dead_chunk(void **state)
+/* It finds dead chunks after the marking and names them in a recipe before the files go. */
+static void a_writer_revives_dead_chunks(void **state)
 {
     (void)state;
     prepare();
-    struct revive w = {.v = open_volume()};
-    assert_int_equal(fold_gate_create(&w.gate), 0);
-    struct fold_collect_options opt = {.full = true, .arg = &w, .step = revive_at};
+    struct revive w = {.v = open_volume(), .dead = 2, .at = 2, .every = 1};
     struct fold_collect_result r;
-    assert_int_equal(fold_collect_run(w.v->store, w.v->catalog, w.gate, &opt, &r), 0);
-    assert_true(w.found);
-    struct fold_page page = {0};
-    static uint8_t want[CHUNK], got[CHUNK];
-    assert_int_equal(fold_recipe_load(w.v->catalog, 500, 0, &page), 0);
-    for (uint32_t i = 0; i < page.count; i++) {
-        struct fold_view view;
-        assert_int_equal(fold_store_view(w.v->store, page.extents[i].loc, &view), 0);
-        assert_int_equal(fold_store_decode(w.v->store, &view, got), 0);
-        fold_store_unview(w.v->store, &view);
-        fill(want, 2 * PER_INO + i);
-        assert_memory_equal(got, want, CHUNK);
-    }
-    fold_page_fini(&page);
-    check_kept(w.v);
-    fold_gate_destroy(w.gate);
+    collect_beside(&w, true, &r);
+    assert_int_equal(w.found, PER_INO);
     assert_int_equal(fold_volume_close(w.v, true), 0);
     clean_up();
 }
@@ -268,7 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(death_at_each_step),
         cmocka_unit_test(what_goes_is_not_found_what_stays_is),
-        cmocka_unit_test(a_writer_revives_a_dead_chunk),
+        cmocka_unit_test(a_writer_revives_dead_chunks),
         cmocka_unit_test(numbers_never_come_back),
         cmocka_unit_test(tables_stay_until_nothing_durable_names_them),
         cmocka_unit_test(forged_tables_cannot_hold_it_up),

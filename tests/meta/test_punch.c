@@ -4,7 +4,7 @@
  * whatever is rebuilt, and what lives beside it stays whole, also when the process dies at any
  * step. ctest-labels: crash
  */
-#include "collect_rig.h"
+#include "tests/meta/revive_rig.h"
 
 #include "meta/base/io.h"
 #include "meta/base/log.h"
@@ -24,16 +24,6 @@ static bool most(fold_ino ino)
     return ino % 3 != 0;
 }
 
-static bool found(struct fold_volume *v, uint32_t seed)
-{
-    struct fold_fp fp = fp_of(seed);
-    const struct fold_fp *fps[] = {&fp};
-    struct fold_loc loc;
-    enum fold_hit hit;
-    assert_int_equal(fold_store_find(v->store, fps, 1, true, &loc, &hit), 0);
-    return hit != FOLD_HIT_NONE;
-}
-
 /* Chunks that are gone are not found, those of kept files are; returns how many deleted ones still
  * are. */
 static unsigned deleted_found(struct fold_volume *v)
@@ -41,7 +31,8 @@ static unsigned deleted_found(struct fold_volume *v)
     unsigned n = 0;
     for (fold_ino ino = 2; ino < 2 + INODES; ino++)
         for (uint32_t i = 0; i < PER_INO; i++) {
-            bool is = found(v, (uint32_t)ino * PER_INO + i);
+            struct fold_loc loc;
+            bool is = find_chunk(v, ino * PER_INO + i, &loc);
             if (kept(ino))
                 assert_true(is);
             else
@@ -77,6 +68,31 @@ static unsigned gap_files(void)
         n += fold_gaps_name_parse(e->d_name) != 0;
     closedir(d);
     return n;
+}
+
+/* A volume that was collected, and closed again. */
+static void prepare_punched(void)
+{
+    prepare();
+    struct fold_volume *v = open_volume();
+    struct fold_collect_result r;
+    assert_int_equal(collect(v, false, NULL, &r), 0);
+    assert_int_equal(fold_volume_close(v, true), 0);
+}
+
+static void check_reopened(void)
+{
+    struct fold_volume *v = open_volume();
+    assert_true(deleted_found(v) <= FEW);
+    check_kept(v);
+    assert_int_equal(fold_volume_close(v, true), 0);
+}
+
+static void remove_index(void)
+{
+    char command[160];
+    snprintf(command, sizeof command, "rm -rf %s/index", base);
+    assert_int_equal(system(command), 0);
 }
 
 static void dead_runs_go(void **state)
@@ -119,18 +135,9 @@ static void dead_runs_go(void **state)
 static void a_rebuilt_index_does_not_know_them(void **state)
 {
     (void)state;
-    prepare();
-    struct fold_volume *v = open_volume();
-    struct fold_collect_result r;
-    assert_int_equal(collect(v, false, NULL, &r), 0);
-    assert_int_equal(fold_volume_close(v, true), 0);
-    char command[160];
-    snprintf(command, sizeof command, "rm -rf %s/index", base);
-    assert_int_equal(system(command), 0);
-    v = open_volume();
-    assert_true(deleted_found(v) <= FEW);
-    check_kept(v);
-    assert_int_equal(fold_volume_close(v, true), 0);
+    prepare_punched();
+    remove_index();
+    check_reopened();
     check_sound(true);
     clean_up();
 }
@@ -139,11 +146,7 @@ static void a_rebuilt_index_does_not_know_them(void **state)
 static void a_scan_steps_over_holes(void **state)
 {
     (void)state;
-    prepare();
-    struct fold_volume *v = open_volume();
-    struct fold_collect_result r;
-    assert_int_equal(collect(v, false, NULL, &r), 0);
-    assert_int_equal(fold_volume_close(v, true), 0);
+    prepare_punched();
     char path[160];
     snprintf(path, sizeof path, "%s/segments/00000002.seg", base);
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -151,12 +154,8 @@ static void a_scan_steps_over_holes(void **state)
     assert_true(fd >= 0 && fstat(fd, &st) == 0);
     assert_int_equal(pwrite(fd, "?", 1, st.st_size - 100), 1); /* in the table */
     close(fd);
-    snprintf(path, sizeof path, "rm -rf %s/index", base);
-    assert_int_equal(system(path), 0);
-    v = open_volume();
-    assert_true(deleted_found(v) <= FEW);
-    check_kept(v);
-    assert_int_equal(fold_volume_close(v, true), 0);
+    remove_index();
+    check_reopened();
     clean_up();
 }
 
@@ -166,17 +165,7 @@ static void death_at_each_step(void **state)
     for (unsigned stop = 1; stop <= STEPS; stop++) {
         prepare();
         uint64_t before = host_bytes();
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            struct fold_volume *v = open_volume();
-            struct fold_collect_result r;
-            _exit(collect(v, false, &stop, &r) == 0 ? 1 : 2); /* not reached: it dies at the step */
-        }
-        int status;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 77);
+        collect_and_die(false, stop);
         check_sound(true);
         struct fold_volume *v = open_volume();
         check_kept(v);
@@ -196,68 +185,17 @@ static void death_at_each_step(void **state)
     }
 }
 
-/* A writer that meets dead chunks just before their segment is looked at keeps them. */
-struct revive {
-    struct fold_volume *v;
-    struct fold_gate *gate;
-    unsigned at;
-    unsigned found;
-};
-
-static int revive_at(void *arg, unsigned step)
-{
-    struct revive *w = arg;
-    if (step != w->at)
-        return 0;
-    unsigned token = fold_gate_enter(w->gate);
-    struct fold_page page = {0};
-    for (uint32_t i = 0; i < PER_INO; i++) {
-        struct fold_fp fp = fp_of(3 * PER_INO + i);
-        const struct fold_fp *fps[] = {&fp};
-        struct fold_loc loc;
-        enum fold_hit hit;
-        assert_int_equal(fold_store_find(w->v->store, fps, 1, true, &loc, &hit), 0);
-        w->found += hit != FOLD_HIT_NONE;
-        struct fold_extent e = {
-            .off = (uint64_t)i * CHUNK, .len = CHUNK, .loc = loc, .kind = FOLD_EXTENT_DATA};
-        if (hit != FOLD_HIT_NONE && i % 8 == 3)
-            assert_int_equal(fold_page_insert(&page, &e), 0);
-    }
-    struct fold_txn *t = fold_txn_begin(w->v->catalog);
-    assert_int_equal(fold_recipe_store(t, 500, 0, &page), 0);
-    fold_lsn lsn;
-    assert_int_equal(fold_txn_commit(t, &lsn), 0);
-    fold_page_fini(&page);
-    fold_gate_leave(w->gate, token);
-    return 0;
-}
-
+/* What a writer meets just before its segment is looked at is kept. */
 static void revived_chunks_stay(void **state)
 {
     (void)state;
-    static uint8_t want[CHUNK], got[CHUNK];
     for (unsigned at = 1; at <= STEPS; at++) {
         prepare();
-        struct revive w = {.v = open_volume(), .at = at};
-        assert_int_equal(fold_gate_create(&w.gate), 0);
-        struct fold_collect_options opt = {.arg = &w, .step = revive_at};
+        struct revive w = {.v = open_volume(), .dead = 3, .at = at, .every = 8};
         struct fold_collect_result r;
-        assert_int_equal(fold_collect_run(w.v->store, w.v->catalog, w.gate, &opt, &r), 0);
+        collect_beside(&w, false, &r);
         assert_int_equal(w.found, at <= 2 ? PER_INO : 0); /* doomed from then on */
         assert_true(r.segments_punched > 0);
-        struct fold_page page = {0};
-        assert_int_equal(fold_recipe_load(w.v->catalog, 500, 0, &page), 0);
-        for (uint32_t i = 0; i < page.count; i++) {
-            struct fold_view view;
-            assert_int_equal(fold_store_view(w.v->store, page.extents[i].loc, &view), 0);
-            assert_int_equal(fold_store_decode(w.v->store, &view, got), 0);
-            fold_store_unview(w.v->store, &view);
-            fill(want, 3 * PER_INO + (uint32_t)(page.extents[i].off / CHUNK));
-            assert_memory_equal(got, want, CHUNK);
-        }
-        fold_page_fini(&page);
-        check_kept(w.v);
-        fold_gate_destroy(w.gate);
         assert_int_equal(fold_volume_close(w.v, true), 0);
         clean_up();
     }
@@ -320,10 +258,7 @@ static void a_list_that_may_be_there_is_believed(void **state)
     assert_int_equal(known, gap_files());
     check_kept(v);
     assert_int_equal(fold_volume_close(v, true), 0);
-    v = open_volume();
-    assert_true(deleted_found(v) <= FEW);
-    check_kept(v);
-    assert_int_equal(fold_volume_close(v, true), 0);
+    check_reopened();
     check_sound(true);
     clean_up();
 }

@@ -14,10 +14,7 @@ static uint64_t state_of_chance = 88172645463325252u;
 
 static uint32_t chance(uint32_t n)
 {
-    state_of_chance ^= state_of_chance << 13;
-    state_of_chance ^= state_of_chance >> 7;
-    state_of_chance ^= state_of_chance << 17;
-    return (uint32_t)((state_of_chance >> 20) % n);
+    return (uint32_t)((rig_random(&state_of_chance) >> 20) % n);
 }
 
 /* Keys of different lengths, some of them the beginning of others, with zero bytes. */

@@ -8,6 +8,7 @@
 #include "meta/recipe.h"
 #include "meta/usage.h"
 #include "meta/volume.h"
+#include "tests/support/random.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,10 +39,7 @@ static struct model m;
 static uint64_t next_random(void)
 {
     static uint64_t x = 88172645463325252u;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x;
+    return rig_random(&x);
 }
 
 static void open_volume(void)

@@ -7,6 +7,8 @@
  * handles, checked against a copy in memory after every step. The hook runs with the file closed
  * and should remount it.
  */
+#include "tests/support/random.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -47,10 +49,8 @@ struct exercise {
 
 static uint64_t below(struct exercise *x, uint64_t n)
 {
-    x->state ^= x->state << 13;
-    x->state ^= x->state >> 7;
-    x->state ^= x->state << 17;
-    return n ? (x->state * 0x2545f4914f6cdd1du >> 16) % n : 0;
+    uint64_t random = rig_random_mixed(&x->state);
+    return n ? (random >> 16) % n : 0;
 }
 
 static void fail(const struct exercise *x, const char *why, long long a, long long b)

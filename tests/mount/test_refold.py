@@ -41,18 +41,21 @@ class Refold(MountCase):
                 os.pwrite(out.fileno(), data[off:off + 4096], off)
         self.check_shared(data)
 
+    def overwrite(self, data, pieces):
+        """Puts pieces over the file and over `data`; (offset, bytes, whether it is synced then) each."""
+        with open(self.path("f"), "r+b", buffering=0) as out:
+            for off, piece, synced in pieces:
+                data[off:off + len(piece)] = piece
+                os.pwrite(out.fileno(), piece, off)
+                if synced:
+                    os.fsync(out.fileno())
+
     def test_synced_overwrites(self):
         data = bytearray(random.Random(3).randbytes(8 * MIB))
         self.write("f", data)
         r = random.Random(4)
-        with open(self.path("f"), "r+b", buffering=0) as out:
-            for _ in range(200):
-                off = r.randrange(len(data) - 9000)
-                piece = r.randbytes(r.randrange(1, 9000))
-                data[off:off + len(piece)] = piece
-                os.pwrite(out.fileno(), piece, off)
-                if r.random() < 0.3:
-                    os.fsync(out.fileno())
+        self.overwrite(data, ((r.randrange(len(data) - 9000), r.randbytes(r.randrange(1, 9000)), r.random() < 0.3)
+                              for _ in range(200)))
         self.check_shared(bytes(data))
 
     def number(self, name, what):
@@ -63,14 +66,8 @@ class Refold(MountCase):
         data = bytearray(random.Random(11).randbytes(16 * MIB))
         self.write("f", data)
         r = random.Random(12)
-        with open(self.path("f"), "r+b", buffering=0) as out:
-            for i in range(1500):
-                off = r.randrange(len(data) // 4096) * 4096
-                piece = r.randbytes(4096)
-                data[off:off + 4096] = piece
-                os.pwrite(out.fileno(), piece, off)
-                if i % 100 == 99:
-                    os.fsync(out.fileno())
+        self.overwrite(data, ((r.randrange(len(data) // 4096) * 4096, r.randbytes(4096), i % 100 == 99)
+                              for i in range(1500)))
         self.vol.command("sync", self.mnt)
         chunks, jumps = self.number("f", "chunks"), self.number("f", "fragments")
         self.settle()
@@ -110,10 +107,7 @@ class Refold(MountCase):
     def test_by_itself(self):
         data = bytearray(random.Random(9).randbytes(4 * MIB))
         self.write("f", data)
-        with open(self.path("f"), "r+b", buffering=0) as out:
-            for off in range(5000, len(data), 40000):
-                data[off:off + 4096] = b"x" * 4096
-                os.pwrite(out.fileno(), b"x" * 4096, off)
+        self.overwrite(data, ((off, b"x" * 4096, False) for off in range(5000, len(data), 40000)))
         self.vol.command("sync", self.mnt)
         end = time.monotonic() + 60
         seen = -1
