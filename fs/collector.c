@@ -129,7 +129,7 @@ static int lead_page(struct fold_session *s, struct fold_inode *inode, uint64_t 
         fold_lock_drop(&inode->lock);
         rc = fold_edit_end(&e, size);
     }
-    fold_inode_thaw(inode);
+    fold_inode_thaw(s, inode);
     return rc;
 }
 

@@ -27,6 +27,7 @@ int fold_data_get(struct fold_inode *inode, struct fold_data **out)
         d = calloc(1, sizeof *d);
         if (d != NULL) {
             fold_lock_init(&d->flush, FOLD_RANK_FLUSH, "flush");
+            fold_turns_init(&d->turns);
             fold_rwlock_init(&d->map, FOLD_RANK_INODE, "data map");
             d->hidden_from = UINT64_MAX;
             inode->data = d;
@@ -47,6 +48,7 @@ void fold_data_destroy(struct fold_session *s, struct fold_data *d)
     fold_buf_put(d->arena);
     free(d->frags);
     fold_rwlock_fini(&d->map);
+    fold_turns_fini(&d->turns);
     fold_lock_fini(&d->flush);
     free(d);
 }
@@ -166,16 +168,10 @@ int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint6
     return rc;
 }
 
-int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size,
-                       bool kill_priv)
+int fold_data_truncate_locked(struct fold_inode *inode, uint64_t size, bool kill_priv)
 {
-    if (size > FOLD_FILE_MAX)
-        return -EFBIG;
-    struct fold_data *d;
-    int rc = fold_data_get(inode, &d);
-    if (rc != 0)
-        return rc;
-    fold_lock_take(&d->flush);
+    struct fold_data *d = inode->data;
+    int rc = 0;
     fold_rwlock_write(&d->map);
     fold_lock_take(&inode->lock);
     uint64_t old = inode->attr.size;
@@ -194,10 +190,32 @@ int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_
         fold_lock_drop(&inode->lock);
     }
     fold_rwlock_drop(&d->map);
-    fold_lock_drop(&d->flush);
+    return rc;
+}
+
+int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size,
+                       bool kill_priv, struct fold_turn *turn)
+{
+    struct fold_data *d;
+    int rc = size > FOLD_FILE_MAX ? -EFBIG : fold_data_get(inode, &d);
+    if (rc != 0)
+        return rc;
+    if (!fold_turn_take(s, inode, turn))
+        return FOLD_TURN_WAITS;
+    rc = fold_data_truncate_locked(inode, size, kill_priv);
+    fold_turn_drop(s, inode);
     if (rc == 0)
         fold_flusher_note(s->flusher, inode, 0);
     return rc;
+}
+
+uint64_t fold_data_pending(struct fold_inode *inode)
+{
+    struct fold_data *d = inode->data;
+    fold_rwlock_read(&d->map);
+    uint64_t bytes = d->dirty.bytes + d->flushing.bytes;
+    fold_rwlock_drop(&d->map);
+    return bytes;
 }
 
 bool fold_data_dirty(struct fold_inode *inode)

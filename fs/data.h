@@ -9,6 +9,7 @@
 
 #include "fs/itable.h"
 #include "fs/slicemap.h"
+#include "fs/turn.h"
 #include "meta/base/lock.h"
 
 #include <pthread.h>
@@ -28,7 +29,9 @@ struct fold_frags {
 };
 
 struct fold_data {
-    struct fold_lock flush; /* rank FLUSH: one flush, truncate or range operation at a time */
+    struct fold_lock flush;  /* rank FLUSH: one flush, truncate or range operation at a time; taken
+                                through fs/turn.h */
+    struct fold_turns turns; /* requests that wait for it */
 
     struct fold_frags *frags; /* flush lock; NULL until there is one */
     uint64_t stored_end;      /* flush lock: end of the farthest run flushed, which the size in the
@@ -58,10 +61,14 @@ void fold_data_destroy(struct fold_session *s, struct fold_data *d);
 
 /*
  * Sets the size (shrinks or extends): takes flush lock, map and inode lock; updates mtime and
- * ctime; drops set-id bits if `kill_priv`. -EFBIG. O(1) whatever the size.
+ * ctime; drops set-id bits if `kill_priv`. -EFBIG, -ENOMEM. O(1) whatever the size. FOLD_TURN_WAITS
+ * if the request `turn` (may be NULL) was left waiting for the flush lock (fs/turn.h).
  */
 int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_t size,
-                       bool kill_priv) FOLD_MUST;
+                       bool kill_priv, struct fold_turn *turn) FOLD_MUST;
+
+/* The same for an inode with data, with the flush lock held; fold_flusher_note is left to do. */
+int fold_data_truncate_locked(struct fold_inode *inode, uint64_t size, bool kill_priv) FOLD_MUST;
 
 /*
  * Puts bytes into the dirty list: `buf` holds data[0..len) and a reference to it is taken. Size and
@@ -82,6 +89,9 @@ void fold_data_fail(struct fold_data *d, int code);
 
 /* The error this handle has not reported yet (0 if none); `seen` is the handle's own mark. */
 int fold_data_error(struct fold_data *d, atomic_uint *seen);
+
+/* Written bytes that are not stored yet, of an inode with data. */
+uint64_t fold_data_pending(struct fold_inode *inode);
 
 /* True if the inode has content or attributes that the catalog does not have yet. */
 bool fold_data_dirty(struct fold_inode *inode);

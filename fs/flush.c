@@ -125,31 +125,36 @@ int fold_flush_locked(struct fold_session *s, struct fold_inode *inode)
     return flush_data(s, inode, false);
 }
 
-int fold_flush_inode(struct fold_session *s, struct fold_inode *inode)
+int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode, struct fold_turn *turn)
 {
     fold_lock_take(&inode->lock);
     struct fold_data *d = inode->data;
     fold_lock_drop(&inode->lock);
     if (d == NULL)
         return flush_attr(s, inode);
-    fold_lock_take(&d->flush);
+    if (!fold_turn_take(s, inode, turn))
+        return FOLD_TURN_WAITS;
     int rc = flush_data(s, inode, false);
-    fold_lock_drop(&d->flush);
+    fold_turn_drop(s, inode);
     return rc;
+}
+
+int fold_flush_inode(struct fold_session *s, struct fold_inode *inode)
+{
+    return fold_flush_in_turn(s, inode, NULL);
 }
 
 void fold_flush_stream(struct fold_session *s, struct fold_inode *inode)
 {
-    struct fold_data *d = inode->data;
-    fold_lock_take(&d->flush);
-    atomic_store(&d->streaming, false);
+    fold_turn_wait(inode);
+    atomic_store(&inode->data->streaming, false);
     (void)flush_data(s, inode, true); /* the handles are told */
-    fold_lock_drop(&d->flush);
+    fold_turn_drop(s, inode);
 }
 
-int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode)
+int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode, struct fold_turn *turn)
 {
-    int rc = fold_flush_inode(s, inode);
+    int rc = fold_flush_in_turn(s, inode, turn);
     if (rc != 0)
         return rc;
     return fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));

@@ -9,6 +9,7 @@
 #include "fs/itable.h"
 
 struct fold_session;
+struct fold_turn;
 
 /*
  * Stores all dirty data of the inode and commits recipe, size and times. Survives the process on
@@ -18,15 +19,22 @@ struct fold_session;
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
-/* The same for an inode with data whose flush lock is held; takes the map and inode locks. */
+/* fold_flush_inode; FOLD_TURN_WAITS if the request `turn` (may be NULL) was left waiting for the
+ * flush lock (fs/turn.h). */
+int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode,
+                       struct fold_turn *turn) FOLD_MUST;
+
+/* fold_flush_inode for an inode with data whose flush lock is held; takes the map and inode locks.
+ */
 int fold_flush_locked(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
 /* Stores what a streaming writer has completed so far; a chunk still growing at the end is left
  * dirty. */
 void fold_flush_stream(struct fold_session *s, struct fold_inode *inode);
 
-/* fold_flush_inode, then durable on stable storage. */
-int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+/* fold_flush_inode, then durable on stable storage. FOLD_TURN_WAITS as below. */
+int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode,
+                     struct fold_turn *turn) FOLD_MUST;
 
 /*
  * The same as fold_flush_all for the periodic commit and for whoever else has not asked for

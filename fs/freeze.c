@@ -18,9 +18,9 @@ int fold_inode_freeze2(struct fold_session *s, struct fold_inode *a, struct fold
         rc = fold_data_get(second, &d2);
     if (rc != 0)
         return rc;
-    fold_lock_take(&d1->flush);
+    fold_turn_wait(first);
     if (d2 != d1)
-        fold_lock_take(&d2->flush);
+        fold_turn_wait(second);
     for (;;) {
         rc = fold_flush_locked(s, first);
         if (rc == 0 && d2 != d1)
@@ -37,19 +37,19 @@ int fold_inode_freeze2(struct fold_session *s, struct fold_inode *a, struct fold
         fold_rwlock_drop(&d1->map);
     }
     if (d2 != d1)
-        fold_lock_drop(&d2->flush);
-    fold_lock_drop(&d1->flush);
+        fold_turn_drop(s, second);
+    fold_turn_drop(s, first);
     return rc;
 }
 
-void fold_inode_thaw2(struct fold_inode *a, struct fold_inode *b)
+void fold_inode_thaw2(struct fold_session *s, struct fold_inode *a, struct fold_inode *b)
 {
     fold_rwlock_drop(&a->data->map);
     if (b != a)
         fold_rwlock_drop(&b->data->map);
-    fold_lock_drop(&a->data->flush);
+    fold_turn_drop(s, a);
     if (b != a)
-        fold_lock_drop(&b->data->flush);
+        fold_turn_drop(s, b);
 }
 
 int fold_inode_freeze(struct fold_session *s, struct fold_inode *inode)
@@ -57,7 +57,7 @@ int fold_inode_freeze(struct fold_session *s, struct fold_inode *inode)
     return fold_inode_freeze2(s, inode, inode);
 }
 
-void fold_inode_thaw(struct fold_inode *inode)
+void fold_inode_thaw(struct fold_session *s, struct fold_inode *inode)
 {
-    fold_inode_thaw2(inode, inode);
+    fold_inode_thaw2(s, inode, inode);
 }

@@ -21,11 +21,12 @@ struct fold_session;
 int fold_inode_freeze(struct fold_session *s, struct fold_inode *inode) FOLD_MUST FOLD_NO_ANALYSIS;
 
 /* Drops both locks. */
-void fold_inode_thaw(struct fold_inode *inode) FOLD_NO_ANALYSIS;
+void fold_inode_thaw(struct fold_session *s, struct fold_inode *inode) FOLD_NO_ANALYSIS;
 
 /* The same for two inodes, which may be one; locks are taken in inode number order. */
 int fold_inode_freeze2(struct fold_session *s, struct fold_inode *a,
                        struct fold_inode *b) FOLD_MUST FOLD_NO_ANALYSIS;
-void fold_inode_thaw2(struct fold_inode *a, struct fold_inode *b) FOLD_NO_ANALYSIS;
+void fold_inode_thaw2(struct fold_session *s, struct fold_inode *a,
+                      struct fold_inode *b) FOLD_NO_ANALYSIS;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "fs/creation.h"
 #include "fs/data.h"
+#include "fs/flusher.h"
 #include "fs/refold.h"
 #include "fs/session.h"
 
@@ -38,35 +39,38 @@ void fold_handles_destroy(struct fold_session *s, struct fold_handles *all)
     free(all);
 }
 
-static int prepare(struct fold_session *s, struct fold_inode *inode, bool truncate, bool kill_priv,
-                   struct fold_data **data)
+/* Counts the handle, and with `truncate` empties the file, whose flush lock is held then. */
+static int enter(struct fold_session *s, struct fold_inode *inode, bool truncate, bool kill_priv)
 {
-    int rc = fold_data_get(inode, data);
-    if (rc == 0 && truncate)
-        rc = fold_data_truncate(s, inode, 0, kill_priv);
-    if (rc == 0)
-        fold_refold_resume(s->refolder, inode);
+    int rc = fold_inode_open(inode);
+    if (rc == 0 && truncate) {
+        rc = fold_data_truncate_locked(inode, 0, kill_priv);
+        if (rc != 0)
+            fold_inode_close(s, inode);
+    }
     return rc;
 }
 
 int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
-                     bool kill_priv, struct fold_handle **out)
+                     bool kill_priv, struct fold_turn *turn, struct fold_handle **out)
 {
-    struct fold_handle *h = calloc(1, sizeof *h);
-    if (h == NULL)
-        return -ENOMEM;
-    int rc = fold_inode_open(inode);
-    if (rc != 0) {
-        free(h);
-        return rc;
-    }
     struct fold_data *d;
-    rc = prepare(s, inode, truncate, kill_priv, &d);
+    int rc = fold_data_get(inode, &d);
+    if (rc != 0)
+        return rc;
+    if (truncate && !fold_turn_take(s, inode, turn))
+        return FOLD_TURN_WAITS;
+    struct fold_handle *h = calloc(1, sizeof *h);
+    rc = h != NULL ? enter(s, inode, truncate, kill_priv) : -ENOMEM;
+    if (truncate)
+        fold_turn_drop(s, inode);
     if (rc != 0) {
-        fold_inode_close(s, inode);
         free(h);
         return rc;
     }
+    if (truncate)
+        fold_flusher_note(s->flusher, inode, 0);
+    fold_refold_resume(s->refolder, inode);
     h->inode = inode;
     h->flags = flags;
     /* Reads that the kernel answers by itself would leave no access time. */

@@ -14,6 +14,7 @@
 
 struct fold_handles;
 struct fold_session;
+struct fold_turn;
 
 struct fold_handle {
     struct fold_inode *inode;    /* referenced, counted in opens */
@@ -31,10 +32,12 @@ void fold_handles_destroy(struct fold_session *s, struct fold_handles *all);
 
 /*
  * A handle on a regular file; the caller's reference on the inode moves to it. With `truncate` the
- * file is emptied first. -ESTALE if the inode has left the catalog, -ENOMEM.
+ * file is emptied first; FOLD_TURN_WAITS if the request `turn` (may be NULL) was left waiting for
+ * the flush lock for that (fs/turn.h), and nothing was done. -ESTALE if the inode has left the
+ * catalog, -ENOMEM.
  */
 int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
-                     bool kill_priv, struct fold_handle **out) FOLD_MUST;
+                     bool kill_priv, struct fold_turn *turn, struct fold_handle **out) FOLD_MUST;
 
 void fold_handle_close(struct fold_session *s, struct fold_handle *h);
 

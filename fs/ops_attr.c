@@ -109,15 +109,63 @@ static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat 
     return fold_change_commit(&c);
 }
 
-static int set_size(fuse_req_t req, struct fold_inode *inode, const struct stat *st)
+/* A change of the size, perhaps with others. */
+struct resize {
+    struct fold_turn turn;
+    fuse_req_t req;
+    struct fold_inode *inode;
+    struct stat st;
+    int others; /* FUSE_SET_ATTR_* besides the size */
+    bool kill_priv;
+};
+
+/* The result of a change; the reference on the inode is given up. */
+static void answer(fuse_req_t req, struct fold_inode *inode, int rc)
 {
-    if (!S_ISREG(inode->type))
-        return S_ISDIR(inode->type) ? -EISDIR : -EINVAL;
-    if (st->st_size < 0)
-        return -EINVAL;
+    struct fold_session *s = fold_req_session(req);
+    if (rc < 0)
+        fold_reply(req, rc);
+    else
+        fold_reply_attr(req, inode);
+    fold_itable_put(s->inodes, inode);
+}
+
+static void resize(void *arg)
+{
+    struct resize *r = arg;
+    int rc = fold_data_truncate(fold_req_session(r->req), r->inode, (uint64_t)r->st.st_size,
+                                r->kill_priv, &r->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    /* The new size stamped the times already. */
+    bool stamped = (r->others & ~SET_TIMES) == 0 && (r->others & FUSE_SET_ATTR_ATIME) == 0 &&
+                   (r->others & FUSE_SET_ATTR_MTIME_NOW) != 0;
+    if (rc == 0 && r->others != 0 && !stamped)
+        rc = set_attr(r->req, r->inode, &r->st, r->others);
+    answer(r->req, r->inode, rc);
+    free(r);
+}
+
+/* Takes over the reference on the inode. */
+static void set_size(fuse_req_t req, struct fold_inode *inode, const struct stat *st, int others)
+{
     bool kill_priv = fold_raw_request.kill_priv;
+    int rc = st->st_size < 0 ? -EINVAL : 0;
+    if (!S_ISREG(inode->type))
+        rc = S_ISDIR(inode->type) ? -EISDIR : -EINVAL;
+    struct resize *r = rc == 0 ? malloc(sizeof *r) : NULL;
+    if (r == NULL) {
+        answer(req, inode, rc != 0 ? rc : -ENOMEM);
+        return;
+    }
+    *r = (struct resize){.turn = {.fn = resize, .arg = r},
+                         .req = req,
+                         .inode = inode,
+                         .st = *st,
+                         .others = others,
+                         .kill_priv = kill_priv};
     fold_caller_modifies(req, inode, kill_priv);
-    return fold_data_truncate(fold_req_session(req), inode, (uint64_t)st->st_size, kill_priv);
+    resize(r);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
@@ -125,24 +173,15 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 {
     struct fold_session *s = fold_req_session(req);
     struct fold_inode *inode = NULL;
-    bool resize = (to_set & FUSE_SET_ATTR_SIZE) != 0;
     int others = to_set & (FUSE_SET_ATTR_MODE | SET_OWNER | SET_TIMES);
     (void)fi;
     int rc = s->opt.read_only ? -EROFS : fold_itable_get(s->inodes, ino, &inode);
-    if (rc == 0 && resize) {
-        rc = set_size(req, inode, st);
-        /* The new size stamped the times already. */
-        if ((others & ~SET_TIMES) == 0 && (others & FUSE_SET_ATTR_ATIME) == 0 &&
-            (others & FUSE_SET_ATTR_MTIME_NOW) != 0)
-            others = 0;
-    }
-    if (rc == 0 && (others != 0 || !resize))
-        rc = set_attr(req, inode, st, others);
     if (rc < 0)
         fold_reply(req, rc);
+    else if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
+        set_size(req, inode, st, others);
     else
-        fold_reply_attr(req, inode);
-    fold_itable_put(s->inodes, inode);
+        answer(req, inode, set_attr(req, inode, st, others));
 }
 
 /*

@@ -40,33 +40,45 @@ static struct fold_handle *handle_of(const struct fuse_file_info *fi)
     return (struct fold_handle *)(uintptr_t)fi->fh;
 }
 
-/* A request that a worker finishes. */
+/* A request that a worker may finish. */
 struct task {
+    struct fold_turn turn;
     fuse_req_t req;
     struct fold_session *session;
     struct fold_handle *handle; /* open until the task has replied, or owned by it (release) */
     size_t count;               /* bytes of a synchronous write */
 };
 
-static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, size_t count)
+/* NULL if memory is short: then the request has been answered. */
+static struct task *new_task(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h,
+                             size_t count)
 {
-    struct fold_session *s = fold_req_session(req);
     struct task *t = malloc(sizeof *t);
     if (t == NULL) {
         fold_reply(req, -ENOMEM);
-        return;
+        return NULL;
     }
-    *t = (struct task){.req = req, .session = s, .handle = h, .count = count};
-    if (fold_workers_submit(s->workers, fn, t) != 0)
+    *t = (struct task){.turn = {.fn = fn, .arg = t},
+                       .req = req,
+                       .session = fold_req_session(req),
+                       .handle = h,
+                       .count = count};
+    return t;
+}
+
+static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, size_t count)
+{
+    struct task *t = new_task(fn, req, h, count);
+    if (t != NULL && fold_workers_submit(t->session->workers, fn, t) != 0)
         fn(t);
 }
 
 /* A handle for the request; the reference on the inode moves to it on success. */
 static int open_handle(struct fold_session *s, struct fold_inode *inode, struct fuse_file_info *fi,
-                       bool truncate, bool kill_priv)
+                       bool truncate, bool kill_priv, struct fold_turn *turn)
 {
     struct fold_handle *h;
-    int rc = fold_handle_open(s, inode, fi->flags, truncate, kill_priv, &h);
+    int rc = fold_handle_open(s, inode, fi->flags, truncate, kill_priv, turn, &h);
     if (rc != 0)
         return rc;
     fi->fh = (uintptr_t)h;
@@ -77,6 +89,38 @@ static int open_handle(struct fold_session *s, struct fold_inode *inode, struct 
     return 0;
 }
 
+/* The result of opening the inode, whose reference is given up if that failed. */
+static void answer_open(fuse_req_t req, struct fold_inode *inode, const struct fuse_file_info *fi,
+                        int rc)
+{
+    struct fold_session *s = fold_req_session(req);
+    if (rc != 0) {
+        fold_itable_put(s->inodes, inode);
+        fold_reply(req, rc);
+    } else if (fuse_reply_open(req, fi) == -ENOENT) {
+        fold_handle_close(s, handle_of(fi)); /* the caller was interrupted: no release will come */
+    }
+}
+
+/* An O_TRUNC. */
+struct opening {
+    struct fold_turn turn;
+    fuse_req_t req;
+    struct fold_inode *inode;
+    struct fuse_file_info fi;
+    bool kill_priv;
+};
+
+static void open_emptied(void *arg)
+{
+    struct opening *o = arg;
+    int rc = open_handle(fold_req_session(o->req), o->inode, &o->fi, true, o->kill_priv, &o->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    answer_open(o->req, o->inode, &o->fi, rc);
+    free(o);
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fold_session *s = fold_req_session(req);
@@ -84,20 +128,27 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     bool writes = (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0;
     /* The kernel may have been told to remount read-write; the store still is as it was opened. */
     int rc = writes && s->opt.read_only ? -EROFS : fold_itable_get(s->inodes, ino, &inode);
-    if (rc == 0) {
-        bool kill_priv = fold_raw_request.kill_priv, truncate = (fi->flags & O_TRUNC) != 0;
-        if (truncate)
-            fold_caller_modifies(req, inode, kill_priv);
-        rc = open_handle(s, inode, fi, truncate, kill_priv);
-        if (rc != 0)
-            fold_itable_put(s->inodes, inode);
-    }
     if (rc != 0) {
         fold_reply(req, rc);
         return;
     }
-    if (fuse_reply_open(req, fi) == -ENOENT)
-        fold_handle_close(s, handle_of(fi)); /* the caller was interrupted: no release will come */
+    bool kill_priv = fold_raw_request.kill_priv;
+    if ((fi->flags & O_TRUNC) == 0) {
+        answer_open(req, inode, fi, open_handle(s, inode, fi, false, kill_priv, NULL));
+        return;
+    }
+    struct opening *o = malloc(sizeof *o);
+    if (o == NULL) {
+        answer_open(req, inode, fi, -ENOMEM);
+        return;
+    }
+    *o = (struct opening){.turn = {.fn = open_emptied, .arg = o},
+                          .req = req,
+                          .inode = inode,
+                          .fi = *fi,
+                          .kill_priv = kill_priv};
+    fold_caller_modifies(req, inode, kill_priv);
+    open_emptied(o);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -124,7 +175,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     }
     if (rc == 0)
         rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0,
-                         fold_raw_request.kill_priv);
+                         fold_raw_request.kill_priv, NULL);
     if (rc != 0) {
         if (name == NULL)
             fold_inode_abandon(s, inode);
@@ -195,8 +246,11 @@ static int settle(struct fold_handle *h, int rc)
 static void sync_write_task(void *arg)
 {
     struct task *t = arg;
-    /* Somebody else may have tried to store these very bytes, in vain. */
-    int rc = settle(t->handle, fold_flush_fsync(t->session, t->handle->inode));
+    int rc = fold_flush_fsync(t->session, t->handle->inode, &t->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    rc =
+        settle(t->handle, rc); /* somebody else may have tried to store these very bytes, in vain */
     if (rc != 0)
         fold_reply(t->req, rc);
     else
@@ -239,33 +293,36 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
 static void flush_task(void *arg)
 {
     struct task *t = arg;
-    fold_reply(t->req, settle(t->handle, fold_flush_inode(t->session, t->handle->inode)));
+    int rc = fold_flush_in_turn(t->session, t->handle->inode, &t->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    fold_reply(t->req, settle(t->handle, rc));
     free(t);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    struct fold_session *s = fold_req_session(req);
     struct fold_handle *h = handle_of(fi);
-    struct fold_data *d = h->inode->data;
     if ((h->flags & O_ACCMODE) == O_RDONLY) {
         fold_reply(req, 0);
         return;
     }
-    fold_rwlock_read(&d->map);
-    uint64_t pending = d->dirty.bytes + d->flushing.bytes;
-    fold_rwlock_drop(&d->map);
-    if (pending > SMALL_FLUSH)
-        defer(flush_task, req, h, 0);
-    else
-        fold_reply(req, settle(h, fold_flush_inode(s, h->inode)));
+    struct task *t = new_task(flush_task, req, h, 0);
+    if (t == NULL)
+        return;
+    if (fold_data_pending(h->inode) <= SMALL_FLUSH ||
+        fold_workers_submit(t->session->workers, flush_task, t) != 0)
+        flush_task(t);
 }
 
 static void fsync_task(void *arg)
 {
     struct task *t = arg;
-    int rc = settle(t->handle, fold_flush_fsync(t->session, t->handle->inode));
+    int rc = fold_flush_fsync(t->session, t->handle->inode, &t->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    rc = settle(t->handle, rc);
     atomic_fetch_sub(&t->session->fsyncs, 1);
     fold_reply(t->req, rc);
     free(t);
@@ -278,13 +335,11 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
     struct fold_session *s = fold_req_session(req);
     struct fold_handle *h = handle_of(fi);
     /* A lone fsync is fastest right here; others must not keep the loop's threads waiting. */
-    if (atomic_fetch_add(&s->fsyncs, 1) > 0) {
-        defer(fsync_task, req, h, 0);
+    struct task *t = new_task(fsync_task, req, h, 0);
+    if (t == NULL)
         return;
-    }
-    int rc = settle(h, fold_flush_fsync(s, h->inode));
-    atomic_fetch_sub(&s->fsyncs, 1);
-    fold_reply(req, rc);
+    if (atomic_fetch_add(&s->fsyncs, 1) == 0 || fold_workers_submit(s->workers, fsync_task, t) != 0)
+        fsync_task(t);
 }
 
 static void release_task(void *arg)
@@ -292,8 +347,8 @@ static void release_task(void *arg)
     struct task *t = arg;
     /* An error goes to the log and to the other handles: the flush tells them. */
     if (fold_data_dirty(t->handle->inode)) {
-        int rc = fold_flush_inode(t->session, t->handle->inode);
-        (void)rc;
+        if (fold_flush_in_turn(t->session, t->handle->inode, &t->turn) == FOLD_TURN_WAITS)
+            return;
     }
     fold_handle_close(t->session, t->handle);
     fold_reply(t->req, 0);

@@ -11,6 +11,7 @@
 #include "fs/session.h"
 #include "fs/space.h"
 #include "fs/stamp.h"
+#include "fs/turn.h"
 #include "meta/base/err.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
@@ -212,10 +213,44 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     op_remove(req, parent, name, true);
 }
 
+struct renaming {
+    struct fold_turn turn;
+    fuse_req_t req;
+    fuse_ino_t parent, newparent;
+    unsigned flags;
+    const char *newname; /* behind the name */
+    char name[];
+};
+
+static void rename_task(void *arg)
+{
+    struct renaming *r = arg;
+    int rc = fold_rename(fold_req_session(r->req), r->parent, r->name, r->newparent, r->newname,
+                         r->flags, &r->turn);
+    if (rc == FOLD_TURN_WAITS)
+        return;
+    fold_reply(r->req, rc);
+    free(r);
+}
+
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                       const char *newname, unsigned int flags)
 {
-    fold_reply(req, fold_rename(fold_req_session(req), parent, name, newparent, newname, flags));
+    size_t len = strlen(name) + 1, newlen = strlen(newname) + 1;
+    struct renaming *r = malloc(sizeof *r + len + newlen);
+    if (r == NULL) {
+        fold_reply(req, -ENOMEM);
+        return;
+    }
+    *r = (struct renaming){.turn = {.fn = rename_task, .arg = r},
+                           .req = req,
+                           .parent = parent,
+                           .newparent = newparent,
+                           .flags = flags,
+                           .newname = r->name + len};
+    memcpy(r->name, name, len);
+    memcpy(r->name + len, newname, newlen);
+    rename_task(r);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -103,49 +103,56 @@ static int allocate_page(struct fold_edit *e, uint64_t off, uint64_t end)
     return e->rc;
 }
 
-static int allocate(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len,
-                    bool keep_size)
+/* One step of it, which ends at a multiple of STEP_BYTES or at `end`; *off is where it ended. */
+static int allocate_step(struct fold_session *s, struct fold_inode *inode, uint64_t *off,
+                         uint64_t end, bool keep_size)
 {
-    uint64_t end = off + len;
+    uint64_t step = FOLD_MIN(end, *off - *off % STEP_BYTES + STEP_BYTES);
+    struct fold_edit e;
+    fold_edit_begin(&e, s, inode);
+    while (e.rc == 0 && *off < step) {
+        uint64_t page_end = FOLD_MIN(step, *off - *off % FOLD_PAGE_BYTES + FOLD_PAGE_BYTES);
+        e.rc = allocate_page(&e, *off, page_end);
+        *off = page_end;
+    }
+    return end_edit(&e, keep_size ? 0 : step);
+}
+
+/* The file is frozen once for each step: others get their turn in between. */
+static int allocate(const struct task *t, uint64_t off, uint64_t end)
+{
+    bool keep_size = (t->mode & FALLOC_FL_KEEP_SIZE) != 0;
     int rc = 0;
-    while (rc == 0 && off < end) {
-        uint64_t step = FOLD_MIN(end, off - off % STEP_BYTES + STEP_BYTES);
-        struct fold_edit e;
-        fold_edit_begin(&e, s, inode);
-        uint64_t at = off;
-        while (e.rc == 0 && at < step) {
-            uint64_t page_end = FOLD_MIN(step, at - at % FOLD_PAGE_BYTES + FOLD_PAGE_BYTES);
-            e.rc = allocate_page(&e, at, page_end);
-            at = page_end;
-        }
-        rc = end_edit(&e, keep_size ? 0 : step);
-        off = step;
+    while (rc == 0 && off < end && (rc = fold_inode_freeze(t->session, t->inode)) == 0) {
+        touch(t->inode, t->kill_priv);
+        rc = allocate_step(t->session, t->inode, &off, end, keep_size);
+        fold_inode_thaw(t->session, t->inode);
     }
     return rc;
 }
 
-static int punch(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t len)
+static int punch(const struct task *t)
 {
+    int rc = fold_inode_freeze(t->session, t->inode);
+    if (rc != 0)
+        return rc;
     struct fold_edit e;
-    fold_edit_begin(&e, s, inode);
-    fold_edit_punch(&e, off, len);
-    return end_edit(&e, 0);
+    touch(t->inode, t->kill_priv);
+    fold_edit_begin(&e, t->session, t->inode);
+    fold_edit_punch(&e, t->off, t->len);
+    rc = end_edit(&e, 0);
+    fold_inode_thaw(t->session, t->inode);
+    return rc;
 }
 
 static void fallocate_task(void *arg)
 {
     struct task *t = arg;
-    bool keep = (t->mode & FALLOC_FL_KEEP_SIZE) != 0;
-    bool removes = (t->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
-    int rc = fold_inode_freeze(t->session, t->inode);
-    if (rc == 0) {
-        touch(t->inode, t->kill_priv);
-        if (removes)
-            rc = punch(t->session, t->inode, t->off, t->len);
-        if (rc == 0 && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0)
-            rc = allocate(t->session, t->inode, t->off, t->len, keep);
-        fold_inode_thaw(t->inode);
-    }
+    int rc = 0;
+    if ((t->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0)
+        rc = punch(t);
+    if (rc == 0 && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0)
+        rc = allocate(t, t->off, t->off + t->len);
     fold_reply(t->req, rc);
     free(t);
 }
@@ -240,7 +247,7 @@ static void lseek_task(void *arg)
             rc = -ENXIO;
         else
             rc = seek(t->session, t->inode, t->off, size, t->mode == SEEK_DATA, &found);
-        fold_inode_thaw(t->inode);
+        fold_inode_thaw(t->session, t->inode);
     }
     if (rc == 0 && t->mode == SEEK_DATA && found >= size)
         rc = -ENXIO;
@@ -328,7 +335,7 @@ static void copy_task(void *arg)
             rc = share(t, len);
         }
         fold_gate_leave(t->session->gate, token);
-        fold_inode_thaw2(t->from, t->inode);
+        fold_inode_thaw2(t->session, t->from, t->inode);
     }
     if (rc != 0)
         fold_reply(t->req, rc);

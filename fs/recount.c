@@ -44,14 +44,14 @@ static int begin(struct fold_session *s, struct fold_inode *inode, uint64_t *bou
                  struct fold_recipe_scan **scan)
 {
     struct fold_data *d = inode->data;
-    fold_lock_take(&d->flush);
+    fold_turn_wait(inode);
     fold_lock_take(&inode->lock);
     bool marked = (inode->attr.flags & FOLD_INODE_RECOUNT) != 0 && !inode->ghost;
     *bound = inode->attr.mapped;
     fold_lock_drop(&inode->lock);
     *cuts = d->cuts;
     int rc = marked ? fold_recipe_scan_open(fold_session_catalog(s), inode->ino, scan) : 1;
-    fold_lock_drop(&d->flush);
+    fold_turn_drop(s, inode);
     return rc;
 }
 
@@ -59,7 +59,7 @@ static int take_off(struct fold_session *s, struct fold_inode *inode, uint64_t e
 {
     struct fold_data *d = inode->data;
     struct fold_edit e;
-    fold_lock_take(&d->flush);
+    fold_turn_wait(inode);
     fold_rwlock_write(&d->map);
     fold_edit_begin(&e, s, inode);
     e.mapped -= (int64_t)error;
@@ -76,7 +76,7 @@ static int take_off(struct fold_session *s, struct fold_inode *inode, uint64_t e
         fold_lock_drop(&inode->lock);
     }
     fold_rwlock_drop(&d->map);
-    fold_lock_drop(&d->flush);
+    fold_turn_drop(s, inode);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Works under the flush lock of the inode: the recipe then stands still, while writers go on into
- * the dirty list. Reads the recipe's bytes window by window, cuts them, and commits only if the
- * cuts differ from those the recipe has.
+ * Each window is worked on under the flush lock of the inode: the recipe then stands still, while
+ * writers go on into the dirty list. Reads the window's bytes by the recipe, cuts them, and commits
+ * only if the cuts differ from those the recipe has.
  */
 #include "fs/refold.h"
 
@@ -132,12 +132,14 @@ void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode)
     fold_lock_drop(&inode->lock);
     if ((flags & (FOLD_INODE_FRAGMENTED | FOLD_INODE_RECOUNT)) == 0 || r == NULL)
         return;
-    fold_lock_take(&inode->data->flush);
+    /* Whoever has the lock may keep it for long, and this is for the next opening, too. */
+    if (!fold_turn_try(inode))
+        return;
     if (inode->data->frags == NULL && (flags & FOLD_INODE_FRAGMENTED) != 0)
         fold_refold_note(r, inode, 0, size);
     else if (inode->data->frags == NULL)
         fold_refold_recount(r, inode);
-    fold_lock_drop(&inode->data->flush);
+    fold_turn_drop(r->session, inode);
 }
 
 void fold_refold_unnote(struct fold_inode *inode, uint64_t at)
@@ -257,11 +259,12 @@ static int commit_span(struct fold_session *s, struct fold_inode *inode,
     return rc;
 }
 
-/* One window from `sp->start`. Flush lock held, nothing hidden. */
+/* One window, as `sp` says; `sp->end` then is where it could be decided to. Flush lock held,
+ * nothing hidden. */
 static int refold_window(struct fold_session *s, struct fold_inode *inode, uint64_t hi,
                          uint64_t size, struct span *sp)
 {
-    uint64_t len = FOLD_MIN((uint64_t)WINDOW, size - sp->start);
+    uint64_t len = sp->end - sp->start;
     uint8_t *bytes = malloc(len);
     if (bytes == NULL)
         return -ENOMEM;
@@ -292,7 +295,7 @@ static int refold_window(struct fold_session *s, struct fold_inode *inode, uint6
     return rc;
 }
 
-/* Unwritten extents must not be turned into holes: such files are left as they are. */
+/* Unwritten extents must not be turned into holes: a place ends before them. */
 static int has_unwritten(void *arg, uint64_t page_no, const struct fold_page *p)
 {
     bool *found = arg;
@@ -302,58 +305,88 @@ static int has_unwritten(void *arg, uint64_t page_no, const struct fold_page *p)
     return 0;
 }
 
-static int refold_place(struct fold_session *s, struct fold_inode *inode, struct fold_frag place,
-                        uint64_t size)
+/* A place being refolded, window by window. */
+struct work {
+    struct fold_frag place;
+    struct span span;
+    uint64_t at; /* what lies before is done */
+    bool begun;  /* the first window has been looked at */
+    bool done;
+};
+
+/*
+ * The next window of a place. Flush lock held, nothing hidden. What was cut before may have been
+ * overwritten since, so each window begins at cuts that are there now.
+ */
+static int refold_step(struct fold_session *s, struct fold_inode *inode, uint64_t size,
+                       struct work *w)
 {
-    struct span sp = {0};
-    int rc = find_start(s, inode, FOLD_MIN(place.lo, size), &sp.start);
+    struct span *sp = &w->span;
+    uint64_t at = FOLD_MIN(w->at, size);
     bool unwritten = false;
+    w->done = true;
+    int rc = find_start(s, inode, at, &sp->start);
+    sp->end = FOLD_MIN(at + WINDOW, size);
     if (rc == 0)
-        rc = fold_recipe_each(fold_session_catalog(s), inode->ino, sp.start / FOLD_PAGE_BYTES,
-                              (place.hi + FARTHEST) / FOLD_PAGE_BYTES, has_unwritten, &unwritten);
-    if (unwritten)
+        rc = fold_recipe_each(fold_session_catalog(s), inode->ino, sp->start / FOLD_PAGE_BYTES,
+                              sp->end / FOLD_PAGE_BYTES, has_unwritten, &unwritten);
+    if (rc != 0 || unwritten || sp->start >= size || at > w->place.hi + FARTHEST ||
+        (w->begun && at >= size))
         return rc;
-    while (rc == 0 && !sp.met && sp.start < size && sp.start <= place.hi + FARTHEST) {
-        uint64_t from = sp.start;
-        rc = refold_window(s, inode, place.hi, size, &sp);
-        atomic_fetch_add(&s->refolder->bytes, sp.end - from);
-        if (sp.end == from)
-            break; /* one chunk as long as a window: nothing can be decided */
-        sp.start = sp.end;
-    }
-    return rc;
+    rc = refold_window(s, inode, w->place.hi, size, sp);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add(&s->refolder->bytes, sp->end - FOLD_MIN(sp->end, sp->start));
+    /* Nothing new: one chunk as long as a window, of which nothing can be decided. */
+    w->done = sp->met || sp->end <= at;
+    w->at = sp->end;
+    w->begun = true;
+    return 0;
+}
+
+/* Takes up the next place of the inode if the last one is done. False if there is none. */
+static bool next_place(struct fold_frags *f, struct work *w)
+{
+    if (!w->done)
+        return true;
+    if (f->count == 0)
+        return false;
+    *w = (struct work){.place = f->at[--f->count]};
+    w->at = w->place.lo;
+    return true;
 }
 
 int fold_refold_inode(struct fold_session *s, struct fold_inode *inode)
 {
     struct fold_data *d = inode->data;
+    struct work w = {.done = true};
     int rc = fold_flush_inode(s, inode);
     if (rc == 0)
         rc = fold_recount_inode(s, inode, &s->refolder->stopping);
     if (rc == -ECANCELED)
         return 0; /* the mark stays */
-    for (;;) {
-        fold_lock_take(&d->flush);
+    for (bool more = true; more;) {
+        fold_turn_wait(inode);
         fold_lock_take(&inode->lock);
         uint64_t size = inode->disk_size;
         bool ghost = inode->ghost;
         fold_lock_drop(&inode->lock);
-        if (d->hidden_from != UINT64_MAX)
-            size = FOLD_MIN(size, d->hidden_from);
-        if (ghost)
+        if (ghost) {
             d->frags->count = 0;
-        if (rc == 0 && d->frags->count == 0)
-            set_flag(inode, false);
-        if (rc != 0 || d->frags->count == 0 || d->hidden_from != UINT64_MAX) {
-            fold_lock_drop(&d->flush);
-            return rc;
+            w.done = true;
         }
-        struct fold_frag place = d->frags->at[--d->frags->count];
-        rc = refold_place(s, inode, place, size);
-        fold_lock_drop(&d->flush); /* writers' flushes get their turn between places */
-        if (atomic_load(&s->refolder->stopping))
-            return rc;
+        bool hidden = d->hidden_from != UINT64_MAX;
+        more = rc == 0 && !hidden && next_place(d->frags, &w);
+        if (more)
+            rc = refold_step(s, inode, size, &w);
+        else if (rc == 0 && w.done && d->frags->count == 0)
+            set_flag(inode, false);
+        else if (rc == 0 && !w.done)
+            add_place(d->frags, FOLD_MIN(w.at, w.place.hi), w.place.hi);
+        fold_turn_drop(s, inode); /* others get their turn between two windows */
+        more = more && !atomic_load(&s->refolder->stopping);
     }
+    return rc;
 }
 
 /* Takes out the inodes that were quiet long enough (all if `quiet_ms` is 0). */
@@ -383,9 +416,9 @@ static int run_due(struct fold_refolder *r, uint64_t quiet_ms)
     int first = 0;
     size_t n = take_due(r, quiet_ms, &list);
     for (size_t i = 0; i < n; i++) {
-        fold_lock_take(&list[i]->data->flush);
+        fold_turn_wait(list[i]);
         list[i]->data->frags->listed = false;
-        fold_lock_drop(&list[i]->data->flush);
+        fold_turn_drop(r->session, list[i]);
         int rc = atomic_load(&r->stopping) ? 0 : fold_refold_inode(r->session, list[i]);
         if (rc != 0) {
             fold_warn("inode %llu is not refolded: %s", (unsigned long long)list[i]->ino,

@@ -20,6 +20,8 @@
 #include <stdio.h>
 
 #define RETRY 1
+/* Unsaved data up to this size is stored on the loop's thread. */
+#define SAVED_HERE (128u << 10)
 
 struct place {
     struct fold_inode *dir;
@@ -30,6 +32,7 @@ struct place {
 
 struct rename {
     struct fold_session *s;
+    struct fold_turn *turn; /* may be NULL */
     struct place from, to;
     bool exchange, noreplace;
 };
@@ -190,6 +193,16 @@ static bool prepared(const struct rename *r, const struct fold_inode *locked, bo
     return !unsaved(r->from.inode) && (!r->exchange || !unsaved(r->to.inode));
 }
 
+static int save_one(const struct rename *r, struct fold_inode *inode)
+{
+    bool long_work = inode->data != NULL && fold_data_pending(inode) > SAVED_HERE;
+    if (r->turn != NULL && !r->turn->called && long_work) {
+        fold_turn_call(r->s, r->turn);
+        return FOLD_TURN_WAITS;
+    }
+    return fold_flush_in_turn(r->s, inode, r->turn);
+}
+
 /* Stores what the files have unsaved, with no lock held. */
 static int save(const struct rename *r)
 {
@@ -197,9 +210,9 @@ static int save(const struct rename *r)
     if (r->noreplace)
         return 0;
     if (unsaved(r->from.inode))
-        rc = fold_flush_inode(r->s, r->from.inode);
+        rc = save_one(r, r->from.inode);
     if (rc == 0 && r->exchange && unsaved(r->to.inode))
-        rc = fold_flush_inode(r->s, r->to.inode);
+        rc = save_one(r, r->to.inode);
     return rc;
 }
 
@@ -242,7 +255,7 @@ static int rename_places(struct rename *r)
         if (locked != NULL)
             fold_itable_ref(r->s->inodes, locked);
         forget(r);
-        if (rc < 0)
+        if (rc != 0)
             break;
     }
     forget(r);
@@ -251,14 +264,16 @@ static int rename_places(struct rename *r)
 }
 
 int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-                const char *newname, unsigned flags)
+                const char *newname, unsigned flags, struct fold_turn *turn)
 {
     if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
         return -EINVAL;
     if (s->opt.read_only)
         return -EROFS;
-    struct rename r = {
-        .s = s, .exchange = flags == RENAME_EXCHANGE, .noreplace = flags == RENAME_NOREPLACE};
+    struct rename r = {.s = s,
+                       .turn = turn,
+                       .exchange = flags == RENAME_EXCHANGE,
+                       .noreplace = flags == RENAME_NOREPLACE};
     int rc = place_init(s, parent, name, &r.from);
     if (rc == 0)
         rc = place_init(s, newparent, newname, &r.to);
