@@ -12,6 +12,8 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/kv.h"
+#include "meta/manifest.h"
+#include "meta/shadow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +28,7 @@
 
 struct fold_index {
     struct fold_kv *kv;
+    struct fold_shadow *shadow; /* read-only: a private copy, if what is there must be mended */
     int dirfd;
     bool read_only;
     _Atomic uint64_t generation;
@@ -112,11 +115,25 @@ static int read_generation(struct fold_index *ix)
     return 0;
 }
 
+/* Only reading must not mend what a power cut left of the files that say what the database is. */
+static int copy_torn(int storefd, struct fold_index *ix)
+{
+    int rc = fold_manifest_look(storefd, "index");
+    if (rc <= 0)
+        return rc;
+    rc = fold_shadow_create(storefd, "index", fold_shadow_database, NULL, &ix->shadow);
+    return rc < 0 ? rc : fold_manifest_mend(-1, fold_shadow_path(ix->shadow));
+}
+
 static int try_open(int storefd, uint64_t cache_bytes, struct fold_index *ix)
 {
     struct fold_kv_options opt;
     kv_options(cache_bytes, ix->read_only, &opt);
-    int rc = fold_kv_open(storefd, "index", &opt, &ix->kv);
+    int rc = ix->read_only ? copy_torn(storefd, ix) : 0;
+    if (rc == 0 && ix->shadow != NULL)
+        rc = fold_kv_open(-1, fold_shadow_path(ix->shadow), &opt, &ix->kv);
+    else if (rc == 0)
+        rc = fold_kv_open(storefd, "index", &opt, &ix->kv);
     if (rc < 0)
         return rc;
     rc = read_generation(ix);
@@ -158,6 +175,7 @@ void fold_index_close(struct fold_index *ix)
     if (ix == NULL)
         return;
     fold_kv_close(ix->kv);
+    fold_shadow_destroy(ix->shadow);
     if (ix->dirfd >= 0)
         (void)close(ix->dirfd);
     free(ix);

@@ -5,9 +5,10 @@
  * is there describes the database as it was before, and nothing was changed since. One without a
  * whole first record is the beginning of one that was never used.
  *
- * The one in use is appended to, a record and a sync at a time. A power cut in between may leave
- * the first sectors of the record and zeros for the rest, which the database takes for damage. What
- * such a record says was not acknowledged to anybody, so it goes. Any other bad record is damage.
+ * The one in use is appended to, a change and a sync at a time. A power cut in between may leave
+ * some sectors of it and zeros for the others, which the database takes for damage. What such a
+ * change says was not acknowledged to anybody, so it goes. Any other bad record is damage, above
+ * all one that further changes follow.
  */
 #include "meta/manifest.h"
 
@@ -29,6 +30,7 @@
 #define RECORD_HEADER 7u /* masked CRC-32C, u16 length, u8 type; the CRC begins with the type */
 #define CRC_MASK      0xa282ead8u
 #define BLOCK_BYTES   32768u /* records do not cross these; a rest too short for a header is left */
+#define ALONG_BYTES   32u    /* a flush adds a table and, in the same write, notes a log number */
 #define SECTOR_BYTES  512u
 #define MANIFEST_MAX  (64u << 20) /* larger ones are left to the database */
 
@@ -93,17 +95,37 @@ static size_t whole_part(const uint8_t *data, size_t len)
     return at;
 }
 
-/* Does what begins at `from` end in zeros from the beginning of a sector on? */
-static bool is_torn(const uint8_t *data, size_t from, size_t len)
+/* Is there a whole record in [from, len) that says more than what is written along with another? */
+static bool has_whole(const uint8_t *data, size_t from, size_t len)
 {
-    size_t zeros = len;
-    while (zeros > from && data[zeros - 1] == 0)
-        zeros--;
-    return zeros > from && (zeros + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES < len;
+    for (size_t at = from; len - at >= RECORD_HEADER; at++) {
+        size_t left = BLOCK_BYTES - at % BLOCK_BYTES;
+        size_t bytes = RECORD_HEADER + content_of(data + at);
+        if (bytes > RECORD_HEADER + ALONG_BYTES && bytes <= left && bytes <= len - at &&
+            is_whole(data + at, bytes - RECORD_HEADER))
+            return true;
+    }
+    return false;
 }
 
-/* Cuts a torn last record off. */
-static int mend_tail(int dirfd, const char *db, const char *name)
+/* Are the bytes from `from` to the end one write of which sectors are missing (zeros)? */
+static bool is_torn(const uint8_t *data, size_t from, size_t len)
+{
+    if (len - from > BLOCK_BYTES)
+        return false;
+    bool missing = false;
+    for (size_t at = from; at < len && !missing;) {
+        size_t end = FOLD_MIN((at / SECTOR_BYTES + 1) * SECTOR_BYTES, len);
+        while (at < end && data[at] == 0)
+            at++;
+        missing = at == end;
+        at = end;
+    }
+    return missing && !has_whole(data, from, len);
+}
+
+/* Cuts a torn last record off. 1 if there was one; `dry`: that is all. */
+static int mend_tail(int dirfd, const char *db, const char *name, bool dry)
 {
     FOLD_AUTO(free) void *data = NULL;
     size_t len = 0;
@@ -113,12 +135,16 @@ static int mend_tail(int dirfd, const char *db, const char *name)
     size_t end = whole_part(data, len);
     if (end == 0 || !is_torn(data, end, len))
         return 0;
+    if (dry)
+        return 1;
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_WRONLY, 0);
     if (fd < 0)
         return fd;
     fold_warn("database %s: a torn record at the end of %s is cut off", db, name);
     rc = fold_io_truncate(fd, end);
-    return rc < 0 ? rc : fold_io_fsync(fd);
+    if (rc == 0)
+        rc = fold_io_fsync(fd);
+    return rc < 0 ? rc : 1;
 }
 
 static int look(void *arg, const char *name)
@@ -156,7 +182,8 @@ static int is_good(int dirfd, bool *good, char name[NAME_BYTES])
     return fd >= 0 || fd == -ENOENT ? 0 : fd;
 }
 
-int fold_manifest_mend(int dirfd, const char *name)
+/* 1 if there is something to mend. */
+static int mend(int dirfd, const char *name, bool dry)
 {
     FOLD_AUTO(close)
     int db = fold_io_open(dirfd < 0 ? AT_FDCWD : dirfd, name, O_RDONLY | O_DIRECTORY, 0);
@@ -168,14 +195,28 @@ int fold_manifest_mend(int dirfd, const char *name)
     char current[NAME_BYTES];
     int rc = is_good(db, &good, current);
     if (rc < 0 || good)
-        return rc < 0 ? rc : mend_tail(db, name, current);
+        return rc < 0 ? rc : mend_tail(db, name, current, dry);
     struct newest n = {.dirfd = db};
     rc = fold_io_list(db, look, &n);
     if (rc < 0 || n.name[0] == '\0')
         return rc;
+    if (dry)
+        return 1;
     char text[NAME_BYTES + 1];
     int len = snprintf(text, sizeof text, "%s\n", n.name);
     fold_warn("database %s: CURRENT names no file that is there; it is made to name %s", name,
               n.name);
-    return fold_io_replace(db, "CURRENT", text, (size_t)len, 0600);
+    rc = fold_io_replace(db, "CURRENT", text, (size_t)len, 0600);
+    return rc < 0 ? rc : 1;
+}
+
+int fold_manifest_mend(int dirfd, const char *name)
+{
+    int rc = mend(dirfd, name, false);
+    return FOLD_MIN(rc, 0);
+}
+
+int fold_manifest_look(int dirfd, const char *name)
+{
+    return mend(dirfd, name, true);
 }

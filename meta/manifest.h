@@ -17,4 +17,7 @@
  */
 int fold_manifest_mend(int dirfd, const char *name) FOLD_MUST;
 
+/* 1 if fold_manifest_mend would change something, else 0 or -errno. Changes nothing. */
+int fold_manifest_look(int dirfd, const char *name) FOLD_MUST;
+
 #endif

@@ -161,6 +161,106 @@ static void a_torn_last_record_is_no_damage(void **state)
     teardown(&p);
 }
 
+struct bytes {
+    uint8_t *at;
+    size_t len;
+};
+
+static struct bytes read_manifest(struct place *p, char name[64])
+{
+    void *data;
+    struct bytes b = {0};
+    find(p, "MANIFEST-", "", name);
+    assert_int_equal(fold_io_slurp(p->db, name, 1u << 20, &data, &b.len), 0);
+    b.at = data;
+    return b;
+}
+
+/* A third table, of which the names of its first and last key fill a record of over two sectors;
+ * the record begins `shift` bytes later than with 0. */
+static size_t third_table(struct place *p, size_t shift)
+{
+    char key[1400] = "b";
+    char name[64];
+    memset(key + 1, 'x', shift);
+    static const struct fold_kv_options still = {.lz4 = true, .no_compaction = true};
+    struct fold_kv *kv = NULL;
+    assert_int_equal(fold_kv_open(p->fd, "db", &still, &kv), 0);
+    put(kv, key, "2");
+    struct bytes b = read_manifest(p, name);
+    free(b.at);
+    memset(key, 'c', sizeof key - 1);
+    key[sizeof key - 1] = '\0';
+    put(kv, key, "3");
+    fold_kv_close(kv);
+    return b.len;
+}
+
+/* The MANIFEST with the sectors of [from, to) missing, which begin in `from`'s. The database opens,
+ * with all but the third table. */
+static void expect_mended(struct place *p, const char *name, const struct bytes *whole, size_t from,
+                          size_t to)
+{
+    uint8_t *torn = malloc(whole->len);
+    memcpy(torn, whole->at, whole->len);
+    memset(torn + from, 0, to - from);
+    write_file(p, name, (const char *)torn, whole->len);
+    int look = fold_manifest_look(p->fd, "db");
+    struct bytes after = read_manifest(p, (char[64]){0});
+    assert_memory_equal(after.at, torn, whole->len);
+    free(after.at);
+    free(torn);
+    assert_int_equal(look, 1);
+    assert_int_equal(fold_manifest_mend(p->fd, "db"), 0);
+    assert_int_equal(fold_manifest_look(p->fd, "db"), 0);
+    static const struct fold_kv_options reading = {.read_only = true};
+    struct fold_kv *kv = NULL;
+    assert_int_equal(fold_kv_open(p->fd, "db", &reading, &kv), 0);
+    assert_true(has(kv, "a"));
+    assert_true(has(kv, "b"));
+    fold_kv_close(kv);
+}
+
+/* All runs of sectors that may be missing of a record, wherever in a sector it begins. */
+static void any_part_of_the_last_record_may_be_missing(void **state)
+{
+    (void)state;
+    size_t start = 0;
+    for (size_t shift = 0; shift < 512; shift += shift == 0 || (start + 12) % 512 < 16 ? 1 : 5) {
+        struct place p;
+        char name[64];
+        setup(&p);
+        start = third_table(&p, shift);
+        struct bytes whole = read_manifest(&p, name);
+        assert_true(whole.len - start > 1024);
+        for (size_t from = start; from < whole.len; from = (from / 512 + 1) * 512)
+            for (size_t to = (from / 512 + 1) * 512; to < whole.len + 512; to += 512)
+                expect_mended(&p, name, &whole, from, FOLD_MIN(to, whole.len));
+        free(whole.at);
+        teardown(&p);
+    }
+}
+
+/* A sector that is missing further in front is damage: what follows it was acknowledged. */
+static void what_follows_is_not_cut_off(void **state)
+{
+    (void)state;
+    struct place p;
+    char name[64];
+    setup(&p);
+    size_t start = third_table(&p, 0);
+    struct fold_kv *kv = open_db(&p); /* makes a new one, from the beginning */
+    put(kv, "d", "4");
+    fold_kv_close(kv);
+    struct bytes b = read_manifest(&p, name);
+    assert_true(start > 0 && b.len > 1024);
+    memset(b.at + 512, 0, 512);
+    write_file(&p, name, (char *)b.at, b.len);
+    assert_int_equal(fold_manifest_look(p.fd, "db"), 0);
+    free(b.at);
+    teardown(&p);
+}
+
 static void what_is_good_is_left_alone(void **state)
 {
     (void)state;
@@ -240,6 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(current_may_be_ahead_of_the_names),
         cmocka_unit_test(a_torn_last_record_is_no_damage),
+        cmocka_unit_test(any_part_of_the_last_record_may_be_missing),
+        cmocka_unit_test(what_follows_is_not_cut_off),
         cmocka_unit_test(what_is_good_is_left_alone),
         cmocka_unit_test(errors_of_the_host_are_told),
         cmocka_unit_test(repair_brings_back_what_is_left),
