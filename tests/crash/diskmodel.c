@@ -487,3 +487,36 @@ void disk_cut(struct disk *d, enum cut_mode mode, uint64_t seed, const char *out
         }
     }
 }
+
+static void free_names(struct name *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(names[i].path);
+    }
+    free(names);
+}
+
+void disk_free(struct disk *d)
+{
+    free_names(d->names, d->name_count);
+    free_names(d->live, d->live_count);
+    for (size_t i = 0; i < d->node_count; i++) {
+        free(d->nodes[i]->bytes);
+        free(d->nodes[i]);
+    }
+    for (size_t i = 0; i < d->change_count; i++) {
+        free(d->changes[i].path);
+        free(d->changes[i].path2);
+    }
+    for (size_t i = 0; i < d->sync_count; i++) {
+        free(d->syncs[i].path);
+    }
+    for (size_t i = 0; i < d->lost_count; i++) {
+        free(d->lost[i]);
+    }
+    free(d->nodes);
+    free(d->changes);
+    free(d->syncs);
+    free(d->lost);
+    free(d);
+}

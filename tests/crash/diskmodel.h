@@ -28,6 +28,7 @@ struct disk;
 
 /* A disk holding what the directory `base` holds, all of it durable. */
 struct disk *disk_load(const char *base);
+void disk_free(struct disk *d);
 
 /* Takes one change in; `data` must stay valid. Returns false for records it cannot replay. */
 bool disk_apply(struct disk *d, const struct crashlog_record *r, const char *path,

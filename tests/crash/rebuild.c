@@ -138,30 +138,40 @@ static uint64_t settled(const struct progress *p, uint64_t now)
     return n;
 }
 
+/* Takes in the first `cut` records; `now`: the time of the last one. */
+static bool replay(struct disk *d, struct cursor *c, uint64_t cut, bool lying, uint64_t *now)
+{
+    for (uint64_t i = 0; i < cut && step(c); i++) {
+        *now = c->r.time_ns;
+        if (c->r.kind == CRASHLOG_MARK) {
+            note_mark(&c->r);
+        } else if (lying && c->r.kind == CRASHLOG_SYNC_END) {
+            continue;
+        } else if (!disk_apply(d, &c->r, c->path, c->path2, c->data)) {
+            fprintf(stderr, "rebuild: record %llu cannot be replayed: kind %u %s\n",
+                    (unsigned long long)i, c->r.kind, c->path);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int make(char **argv)
 {
     struct cursor c;
-    uint64_t cut = strtoull(argv[2], NULL, 10);
     uint64_t now = 0;
     unsigned long mode = strtoul(argv[3], NULL, 10);
     bool lying = mode == CUT_MODES; /* a disk whose syncs do nothing: the tests must notice */
     open_log(&c, argv[0]);
     struct disk *d = disk_load(argv[1]);
-    for (uint64_t i = 0; i < cut && step(&c); i++) {
-        now = c.r.time_ns;
-        if (c.r.kind == CRASHLOG_MARK) {
-            note_mark(&c.r);
-        } else if (lying && c.r.kind == CRASHLOG_SYNC_END) {
-            continue;
-        } else if (!disk_apply(d, &c.r, c.path, c.path2, c.data)) {
-            fprintf(stderr, "rebuild: record %llu cannot be replayed: kind %u %s\n",
-                    (unsigned long long)i, c.r.kind, c.path);
-            return 2;
-        }
+    if (!replay(d, &c, strtoull(argv[2], NULL, 10), lying, &now)) {
+        disk_free(d);
+        return 2;
     }
     size_t pending = disk_pending(d);
     disk_cut(d, lying ? CUT_SOME : (enum cut_mode)(mode % CUT_MODES), strtoull(argv[4], NULL, 10),
              argv[5]);
+    disk_free(d);
     for (unsigned i = 0; i < WORKERS; i++) {
         if (workers[i].begun) {
             printf("%u %llu %llu %llu %llu\n", i, (unsigned long long)workers[i].begun,
