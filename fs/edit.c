@@ -10,6 +10,7 @@
 #include "fs/pagecache.h"
 #include "fs/refold.h"
 #include "fs/session.h"
+#include "meta/base/grow.h"
 #include "meta/inode.h"
 
 #include <assert.h>
@@ -78,15 +79,9 @@ static struct fold_edit_page *touch(struct fold_edit *c, uint64_t page_no)
     size_t at = place_of(c, page_no);
     if (at < c->count && c->pages[at].page_no == page_no)
         return &c->pages[at];
-    if (c->count == c->cap) {
-        size_t cap = c->cap > 0 ? c->cap * 2 : 8;
-        struct fold_edit_page *grown = realloc(c->pages, cap * sizeof *grown);
-        if (grown == NULL) {
-            c->rc = -ENOMEM;
-            return NULL;
-        }
-        c->pages = grown;
-        c->cap = cap;
+    if (FOLD_GROW(c->pages, c->cap, c->count + 1, 8) < 0) {
+        c->rc = -ENOMEM;
+        return NULL;
     }
     struct fold_edit_page fresh = {.page_no = page_no};
     if (!dropped(c, page_no))

@@ -11,6 +11,7 @@
 #include "fs/flush.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
 
@@ -148,19 +149,11 @@ static void stream_submit(struct fold_flusher *f, struct fold_inode *inode)
 static bool enlist(struct fold_flusher *f, struct fold_inode *inode)
 {
     fold_lock_take(&f->lock);
-    if (f->count == f->cap) {
-        size_t cap = f->cap > 0 ? f->cap * 2 : 64;
-        struct fold_inode **grown = realloc(f->list, cap * sizeof *grown);
-        if (grown == NULL) {
-            fold_lock_drop(&f->lock);
-            return false;
-        }
-        f->list = grown;
-        f->cap = cap;
-    }
-    f->list[f->count++] = inode;
+    bool room = FOLD_GROW(f->list, f->cap, f->count + 1, 64) == 0;
+    if (room)
+        f->list[f->count++] = inode;
     fold_lock_drop(&f->lock);
-    return true;
+    return room;
 }
 
 void fold_flusher_note(struct fold_flusher *f, struct fold_inode *inode, uint64_t bytes)

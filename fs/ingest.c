@@ -9,6 +9,7 @@
 
 #include "asm/kernels.h"
 #include "fs/zeroscan.h"
+#include "meta/base/grow.h"
 #include "meta/base/workers.h"
 
 #include <assert.h>
@@ -87,14 +88,8 @@ static void copy_out(struct cursor c, uint8_t *dst, size_t len)
 static int emit(struct fold_ingest *g, const struct fold_dedup *dedup, const uint8_t *data,
                 size_t len, uint64_t off, uint8_t flags)
 {
-    if (g->count == g->cap) {
-        size_t cap = g->cap > 0 ? g->cap * 2 : 64;
-        struct fold_chunk *grown = realloc(g->pieces, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        g->pieces = grown;
-        g->cap = cap;
-    }
+    if (FOLD_GROW(g->pieces, g->cap, g->count + 1, 64) < 0)
+        return -ENOMEM;
     struct fold_chunk *p = &g->pieces[g->count++];
     *p = (struct fold_chunk){.data = data, .len = (uint32_t)len, .flags = flags, .off = off};
     fold_dedup_fingerprint(dedup, p);

@@ -11,6 +11,7 @@
 #include "fs/session.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
+#include "meta/base/grow.h"
 #include "meta/base/guard.h"
 #include "meta/base/log.h"
 #include "meta/codec.h"
@@ -76,14 +77,8 @@ static int add_bytes(struct fold_read *r, const void *data, size_t len)
             return 0;
         }
     }
-    if (r->count == r->cap) {
-        size_t cap = r->cap > 0 ? r->cap * 2 : 32;
-        struct iovec *grown = realloc(r->iov, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        r->iov = grown;
-        r->cap = cap;
-    }
+    if (FOLD_GROW(r->iov, r->cap, r->count + 1, 32) < 0)
+        return -ENOMEM;
     r->iov[r->count++] = (struct iovec){(void *)(uintptr_t)data, len};
     return 0;
 }
@@ -103,14 +98,8 @@ static int add_part(struct fold_read *r, const uint8_t *data, const struct fold_
 {
     if (e->len == 0)
         return 0;
-    if (r->part_count == r->part_cap) {
-        size_t cap = r->part_cap > 0 ? r->part_cap * 2 : 32;
-        struct fold_part *grown = realloc(r->parts, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        r->parts = grown;
-        r->part_cap = cap;
-    }
+    if (FOLD_GROW(r->parts, r->part_cap, r->part_count + 1, 32) < 0)
+        return -ENOMEM;
     r->parts[r->part_count++] = (struct fold_part){.data = data, .extent = *e};
     return 0;
 }
@@ -129,15 +118,9 @@ static int add_hole(struct fold_read *r, uint64_t off, uint64_t end)
 /* Takes over the pin, also on failure. */
 static int add_pin(struct fold_session *s, struct fold_read *r, struct fold_pin pin)
 {
-    if (r->pin_count == r->pin_cap) {
-        size_t cap = r->pin_cap > 0 ? r->pin_cap * 2 : 32;
-        struct fold_pin *grown = realloc(r->pins, cap * sizeof *grown);
-        if (grown == NULL) {
-            unpin(s, &pin);
-            return -ENOMEM;
-        }
-        r->pins = grown;
-        r->pin_cap = cap;
+    if (FOLD_GROW(r->pins, r->pin_cap, r->pin_count + 1, 32) < 0) {
+        unpin(s, &pin);
+        return -ENOMEM;
     }
     r->pins[r->pin_count++] = pin;
     return 0;

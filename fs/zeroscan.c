@@ -6,6 +6,7 @@
 #include "fs/zeroscan.h"
 
 #include "asm/kernels.h"
+#include "meta/base/grow.h"
 
 #include <errno.h>
 
@@ -29,14 +30,8 @@ static int close_run(struct fold_zeroscan *z, uint64_t now)
     bool all = r.start == z->slices[0].off && r.end == last->off + last->len && r.end > r.start;
     if (r.end - r.start < FOLD_ZERO_RUN && !all)
         return 0;
-    if (z->count == z->cap) {
-        size_t cap = z->cap > 0 ? z->cap * 2 : 16;
-        struct fold_zero_run *grown = realloc(z->runs, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        z->runs = grown;
-        z->cap = cap;
-    }
+    if (FOLD_GROW(z->runs, z->cap, z->count + 1, 16) < 0)
+        return -ENOMEM;
     z->runs[z->count++] = r;
     return 0;
 }

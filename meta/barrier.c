@@ -8,6 +8,7 @@
 
 #include "meta/base/bytes.h"
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
@@ -61,18 +62,8 @@ void fold_barrier_destroy(struct fold_barrier *b)
 
 int fold_barrier_add(struct fold_barrier *b, struct fold_segment *s, bool fresh)
 {
-    int rc = 0;
     fold_lock_take(&b->lock);
-    if (b->count == b->cap) {
-        size_t cap = FOLD_MAX(b->cap * 2, (size_t)16);
-        struct watched *segs = realloc(b->segs, cap * sizeof *segs);
-        if (segs == NULL) {
-            rc = -ENOMEM;
-        } else {
-            b->segs = segs;
-            b->cap = cap;
-        }
-    }
+    int rc = FOLD_GROW(b->segs, b->cap, b->count + 1, 16);
     if (rc == 0) {
         fold_segment_ref(s);
         b->entries_made += fresh;

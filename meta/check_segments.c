@@ -4,6 +4,7 @@
  * the table. Mappings are read guarded: the file may sit on a failing disk.
  */
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/guard.h"
 #include "meta/base/io.h"
 #include "meta/checkparts.h"
@@ -250,14 +251,8 @@ static int check_unsealed(struct file *f)
 static int keep(struct file *f)
 {
     struct fold_check *k = f->k;
-    if (k->seg_count == k->seg_cap) {
-        size_t cap = FOLD_MAX(k->seg_cap * 2, (size_t)64);
-        struct fold_check_seg *grown = realloc(k->segs, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        k->segs = grown;
-        k->seg_cap = cap;
-    }
+    if (FOLD_GROW(k->segs, k->seg_cap, k->seg_count + 1, 64) < 0)
+        return -ENOMEM;
     k->segs[k->seg_count++] = f->seg;
     f->seg.recs = NULL;
     return 0;
@@ -322,14 +317,8 @@ static int note_name(void *arg, const char *name)
     uint32_t seg = fold_seg_name_parse(name);
     if (seg == 0)
         return 0;
-    if (n->count == n->cap) {
-        size_t cap = FOLD_MAX(n->cap * 2, (size_t)256);
-        uint32_t *grown = realloc(n->seg, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        n->seg = grown;
-        n->cap = cap;
-    }
+    if (FOLD_GROW(n->seg, n->cap, n->count + 1, 256) < 0)
+        return -ENOMEM;
     n->seg[n->count++] = seg;
     return 0;
 }

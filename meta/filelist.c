@@ -5,6 +5,7 @@
  */
 #include "meta/filelist.h"
 
+#include "meta/base/grow.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
 
@@ -29,20 +30,6 @@ struct walk {
     size_t depth, stack_cap;
     uint32_t row;
 };
-
-/* Makes room for one more element of `size` bytes behind `count`. */
-static int grow(void **array, size_t *cap, size_t count, size_t size)
-{
-    if (count < *cap)
-        return 0;
-    size_t more = *cap > 0 ? *cap * 2 : 64;
-    void *bigger = reallocarray(*array, more, size);
-    if (bigger == NULL)
-        return -ENOMEM;
-    *array = bigger;
-    *cap = more;
-    return 0;
-}
 
 static struct met *slot_of(struct met *table, size_t slots, fold_ino ino)
 {
@@ -90,11 +77,8 @@ static int add_file(struct walk *w, const struct fold_attr *attr)
     int how = meet(w, attr->ino);
     if (how < 0 || how == IN_THIS_ROW)
         return how < 0 ? how : 0;
-    void *files = l->files;
-    int rc = grow(&files, &l->cap, l->count, sizeof *l->files);
-    if (rc != 0)
-        return rc;
-    l->files = files;
+    if (FOLD_GROW(l->files, l->cap, l->count + 1, 64) < 0)
+        return -ENOMEM;
     l->files[l->count++] = (struct fold_filelist_entry){attr->ino, attr->size, attr->mapped, w->row,
                                                         how == IN_OTHER_ROW};
     return 0;
@@ -102,11 +86,8 @@ static int add_file(struct walk *w, const struct fold_attr *attr)
 
 static int push(struct walk *w, fold_ino dir)
 {
-    void *stack = w->stack;
-    int rc = grow(&stack, &w->stack_cap, w->depth, sizeof *w->stack);
-    if (rc != 0)
-        return rc;
-    w->stack = stack;
+    if (FOLD_GROW(w->stack, w->stack_cap, w->depth + 1, 64) < 0)
+        return -ENOMEM;
     w->stack[w->depth++] = dir;
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "asm/kernels.h"
 #include "meta/base/bytes.h"
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
@@ -118,14 +119,8 @@ static int add_name(void *arg, const char *name)
     uint32_t number;
     if (!parse_name(name, &number))
         return 0;
-    if (l->n == l->cap) {
-        size_t cap = l->cap * 2 + 8;
-        uint32_t *more = realloc(l->items, cap * sizeof *more);
-        if (more == NULL)
-            return -ENOMEM;
-        l->items = more;
-        l->cap = cap;
-    }
+    if (FOLD_GROW(l->items, l->cap, l->n + 1, 8) < 0)
+        return -ENOMEM;
     l->items[l->n++] = number;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "meta/replay.h"
 
 #include "meta/base/bytes.h"
+#include "meta/base/grow.h"
 #include "meta/batch.h"
 
 #include <errno.h>
@@ -76,14 +77,8 @@ void fold_replay_destroy(struct fold_replay *r)
 
 static int push(struct ops *list, const struct op *op)
 {
-    if (list->count == list->cap) {
-        size_t cap = FOLD_MAX(list->cap * 2, (size_t)1024);
-        struct op *grown = realloc(list->items, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        list->items = grown;
-        list->cap = cap;
-    }
+    if (FOLD_GROW(list->items, list->cap, list->count + 1, 1024) < 0)
+        return -ENOMEM;
     list->items[list->count++] = *op;
     return 0;
 }

@@ -4,6 +4,7 @@
  * their names. Both read snapshots: what changes meanwhile may be named as it was.
  */
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/names.h"
 #include "meta/recipe.h"
 #include "meta/scrubparts.h"
@@ -37,14 +38,8 @@ static struct fold_scrub_damage *damage_at(struct fold_scrub_result *r, struct f
 
 static int push(fold_ino **list, size_t *count, size_t *cap, fold_ino ino)
 {
-    if (*count == *cap) {
-        size_t more = FOLD_MAX(*cap * 2, (size_t)4);
-        fold_ino *grown = realloc(*list, more * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        *list = grown;
-        *cap = more;
-    }
+    if (FOLD_GROW(*list, *cap, *count + 1, 4) < 0)
+        return -ENOMEM;
     (*list)[(*count)++] = ino;
     return 0;
 }

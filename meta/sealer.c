@@ -9,6 +9,7 @@
 #include "meta/sealer.h"
 
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 #include "meta/gaps.h"
@@ -54,12 +55,8 @@ struct fold_sealer {
 /* Running out of memory for a pointer is the one failure nothing can be done about. */
 static void list_push(struct list *l, struct fold_segment *seg)
 {
-    if (l->count == l->cap) {
-        l->cap = FOLD_MAX(l->cap * 2, (size_t)16);
-        l->segs = realloc(l->segs, l->cap * sizeof(struct fold_segment *));
-        if (l->segs == NULL)
-            abort();
-    }
+    if (FOLD_GROW(l->segs, l->cap, l->count + 1, 16) < 0)
+        abort();
     l->segs[l->count++] = seg;
 }
 

@@ -12,6 +12,7 @@
 #include "meta/segment.h"
 
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
@@ -32,7 +33,7 @@ struct fold_segment {
     uint32_t end;       /* owner's */
     uint32_t allocated; /* owner's; preallocated up to here, UINT32_MAX: the host cannot */
     struct fold_seg_entry *entries; /* owner's */
-    uint32_t entry_cap;
+    size_t entry_cap;
     bool tabled; /* owner's; the table of all entries was written */
 
     struct fold_lock lock;
@@ -177,19 +178,6 @@ const struct fold_seg_entry *fold_segment_entries(const struct fold_segment *s, 
     return s->entries;
 }
 
-static int reserve_entries(struct fold_segment *s, uint32_t count)
-{
-    if (count <= s->entry_cap)
-        return 0;
-    uint32_t cap = FOLD_MAX(FOLD_MAX(s->entry_cap * 2, count), MIN_ENTRIES);
-    struct fold_seg_entry *grown = realloc(s->entries, cap * sizeof *grown);
-    if (grown == NULL)
-        return -ENOMEM;
-    s->entries = grown;
-    s->entry_cap = cap;
-    return 0;
-}
-
 /* How many leading pieces fit, with table and footer behind them; sets their places and the end
  * after them. */
 static size_t fit(const struct fold_segment *s, struct fold_piece *pieces, size_t n, uint32_t *end)
@@ -265,7 +253,7 @@ int fold_segment_append(struct fold_segment *s, struct fold_piece *pieces, size_
         *done = 0;
         return 0;
     }
-    int rc = reserve_entries(s, count + (uint32_t)k);
+    int rc = FOLD_GROW(s->entries, s->entry_cap, count + k, MIN_ENTRIES);
     if (rc < 0)
         return rc;
     preallocate(s, end);

@@ -8,6 +8,7 @@
 #include "meta/segopen.h"
 
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/gaps.h"
@@ -39,14 +40,8 @@ struct run {
 
 static int push(struct numbers *n, uint32_t seg)
 {
-    if (n->count == n->cap) {
-        size_t cap = FOLD_MAX(n->cap * 2, (size_t)256);
-        uint32_t *grown = realloc(n->at, cap * sizeof *grown);
-        if (grown == NULL)
-            return -ENOMEM;
-        n->at = grown;
-        n->cap = cap;
-    }
+    if (FOLD_GROW(n->at, n->cap, n->count + 1, 256) < 0)
+        return -ENOMEM;
     n->at[n->count++] = seg;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "meta/segscan.h"
 
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/guard.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
@@ -28,11 +29,11 @@ struct walk {
     uint32_t last_end;    /* end of the last whole record */
     uint32_t whole_count; /* entries up to the last whole record */
     struct fold_segment_content out;
-    uint32_t entry_cap;
+    size_t entry_cap;
     bool unreadable;  /* the disk refused some place */
     uint32_t *damage; /* offsets, rising */
     uint32_t damage_count;
-    uint32_t damage_cap;
+    size_t damage_cap;
 };
 
 int fold_segscan_footer(int fd, uint32_t seg, struct fold_seg_ident *id,
@@ -195,24 +196,9 @@ static uint32_t next_magic(struct walk *w, uint32_t from)
     return w->size;
 }
 
-static int grow(void **array, uint32_t *cap, uint32_t count, size_t each)
-{
-    if (count < *cap)
-        return 0;
-    uint32_t fresh = FOLD_MAX(*cap * 2, 64u);
-    void *grown = realloc(*array, fresh * each);
-    if (grown == NULL)
-        return -ENOMEM;
-    *array = grown;
-    *cap = fresh;
-    return 0;
-}
-
 static int note_damage(struct walk *w, uint32_t off)
 {
-    void *array = w->damage;
-    int rc = grow(&array, &w->damage_cap, w->damage_count, sizeof *w->damage);
-    w->damage = array;
+    int rc = FOLD_GROW(w->damage, w->damage_cap, (size_t)w->damage_count + 1, 64);
     if (rc == 0)
         w->damage[w->damage_count++] = off;
     return rc;
@@ -224,9 +210,7 @@ static int take_record(struct walk *w, const struct fold_rec *rec)
     uint32_t crc = 0;
     bool readable = payload_crc_at(w, w->at, rec, &crc) == 0;
     bool whole = readable && crc == rec->payload_crc;
-    void *array = w->out.entries;
-    int rc = grow(&array, &w->entry_cap, w->out.count, sizeof *w->out.entries);
-    w->out.entries = array;
+    int rc = FOLD_GROW(w->out.entries, w->entry_cap, (size_t)w->out.count + 1, 64);
     if (rc == 0 && readable && !whole)
         rc = note_damage(w, w->at);
     if (rc < 0)

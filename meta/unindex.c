@@ -5,6 +5,7 @@
  */
 #include "meta/unindex.h"
 
+#include "meta/base/grow.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -16,24 +17,11 @@ struct leaving {
     size_t count, cap;
 };
 
-static int reserve(struct leaving *l, size_t more)
-{
-    if (l->count + more <= l->cap)
-        return 0;
-    size_t cap = FOLD_MAX(l->cap * 2, l->count + more);
-    struct fold_index_entry *grown = realloc(l->entries, cap * sizeof *grown);
-    if (grown == NULL)
-        return -ENOMEM;
-    l->entries = grown;
-    l->cap = cap;
-    return 0;
-}
-
 /* Records of one segment: an index entry that names another place is none of ours. */
 static int take(struct leaving *l, uint32_t seg, const struct fold_seg_entry *entries,
                 uint32_t count)
 {
-    int rc = reserve(l, count);
+    int rc = FOLD_GROW(l->entries, l->cap, l->count + count, 1);
     for (uint32_t k = 0; rc == 0 && k < count; k++) {
         struct fold_fp fp = {{entries[k].w[0], entries[k].w[1], 0, 0}};
         struct fold_loc loc, old = {seg, entries[k].off};
