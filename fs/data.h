@@ -49,6 +49,7 @@ struct fold_data {
                              none */
     struct fold_buf *arena; /* small writes are copied here */
 
+    atomic_uint mappable;  /* open handles through which a shared mapping may write */
     atomic_int error;      /* the newest write-back error; negative code, 0 if none ever */
     atomic_uint error_seq; /* rises with each error, so that every handle reports each once */
     atomic_bool queued;    /* in the flusher's list */

@@ -76,6 +76,8 @@ int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags
     /* Reads that the kernel answers by itself would leave no access time. */
     h->direct =
         s->direct_io_ok && ((flags & O_ACCMODE) == O_WRONLY || s->opt.atime == FOLD_ATIME_STRICT);
+    if ((flags & O_ACCMODE) == O_RDWR)
+        atomic_fetch_add(&d->mappable, 1);
     atomic_init(&h->error_seen, atomic_load(&d->error_seq));
     struct fold_handles *all = s->handles;
     fold_lock_take(&all->lock);
@@ -94,6 +96,8 @@ void fold_handle_close(struct fold_session *s, struct fold_handle *h)
     h->prev->next = h->next;
     h->next->prev = h->prev;
     fold_lock_drop(&s->handles->lock);
+    if ((h->flags & O_ACCMODE) == O_RDWR)
+        atomic_fetch_sub(&h->inode->data->mappable, 1);
     fold_inode_close(s, h->inode);
     fold_itable_put(s->inodes, h->inode);
     free(h);

@@ -284,7 +284,8 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
         return;
     }
     fold_flusher_note(s->flusher, h->inode, dirty);
-    if (((h->flags | fi->flags) & O_DSYNC) != 0)
+    /* A page written back from a mapping is made durable by the request that follows, if at all. */
+    if (((h->flags | fi->flags) & O_DSYNC) != 0 && !fi->writepage)
         defer(sync_write_task, req, h, b->size);
     else
         fold_budget_reply_write(s->budget, req, b->size);

@@ -12,6 +12,7 @@
 #include "fs/freeze.h"
 #include "fs/handle.h"
 #include "fs/pagecache.h"
+#include "fs/seek.h"
 #include "fs/session.h"
 #include "fs/space.h"
 #include "meta/base/err.h"
@@ -24,6 +25,8 @@
 
 /* File bytes that one transaction covers: bounds its memory. */
 #define STEP_BYTES (256u << 20)
+/* The same for one that drops whole pages. */
+#define PUNCH_BYTES (4ull << 30)
 /* The most one copy_file_range copies (the reply has 32 bits); callers go on. */
 #define COPY_MOST (1ull << 31)
 
@@ -131,17 +134,33 @@ static int allocate(const struct task *t, uint64_t off, uint64_t end)
     return rc;
 }
 
-static int punch(const struct task *t)
+/* Empties [*off, end) up to PUNCH_BYTES behind the first stored page; *off is where that ended. */
+static int punch_step(const struct task *t, uint64_t *off, uint64_t end)
 {
-    int rc = fold_inode_freeze(t->session, t->inode);
-    if (rc != 0)
+    uint64_t found = 0, step = end;
+    int rc = fold_recipe_next(fold_session_catalog(t->session), t->inode->ino,
+                              *off / FOLD_PAGE_BYTES, &found);
+    if (rc != 0 && rc != -ENOENT)
         return rc;
+    if (rc == 0)
+        step = FOLD_MIN(end, (found + 1) * (uint64_t)FOLD_PAGE_BYTES + PUNCH_BYTES);
     struct fold_edit e;
     touch(t->inode, t->kill_priv);
     fold_edit_begin(&e, t->session, t->inode);
-    fold_edit_punch(&e, t->off, t->len);
-    rc = end_edit(&e, 0);
-    fold_inode_thaw(t->session, t->inode);
+    fold_edit_punch(&e, *off, step - *off);
+    *off = step;
+    return end_edit(&e, 0);
+}
+
+/* In steps, too: each looks at the pages that it drops. */
+static int punch(const struct task *t)
+{
+    uint64_t off = t->off, end = t->off + t->len;
+    int rc = 0;
+    while (rc == 0 && off < end && (rc = fold_inode_freeze(t->session, t->inode)) == 0) {
+        rc = punch_step(t, &off, end);
+        fold_inode_thaw(t->session, t->inode);
+    }
     return rc;
 }
 
@@ -187,70 +206,11 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     run(&t, fallocate_task);
 }
 
-/* First data byte (`data`) or hole byte at or after `off`; `size` if there is none. The file is
- * frozen. */
-static int seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size,
-                bool data, uint64_t *out)
-{
-    while (off < size) {
-        uint64_t page_no = off / FOLD_PAGE_BYTES;
-        uint64_t found = page_no;
-        int rc = fold_recipe_next(fold_session_catalog(s), inode->ino, page_no, &found);
-        if (rc != 0 && rc != -ENOENT)
-            return rc;
-        if (rc == -ENOENT || found > page_no) {
-            /* Nothing is mapped up to there. */
-            if (!data || rc == -ENOENT)
-                break;
-            off = found * FOLD_PAGE_BYTES;
-            continue;
-        }
-        uint64_t end = FOLD_MIN(size, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
-        struct fold_cached_page *page;
-        rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
-        if (rc != 0)
-            return rc;
-        bool hit = false;
-        for (uint32_t i = fold_page_find(&page->page, off); !hit && off < end; i++) {
-            const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
-            bool inside = x != NULL && x->off <= off && x->kind == FOLD_EXTENT_DATA;
-            if (x != NULL && x->off > off) { /* a gap first */
-                hit = !data;
-                off = hit ? off : FOLD_MIN(end, x->off);
-                i--;
-                continue;
-            }
-            hit = data == inside;
-            if (!hit)
-                off = x != NULL ? FOLD_MIN(end, x->off + x->len) : end;
-        }
-        fold_cached_put(&page->cached);
-        if (hit) {
-            *out = off;
-            return 0;
-        }
-    }
-    *out = data ? size : FOLD_MIN(off, size);
-    return 0;
-}
-
 static void lseek_task(void *arg)
 {
     struct task *t = arg;
-    uint64_t size = 0, found = 0;
-    int rc = fold_inode_freeze(t->session, t->inode);
-    if (rc == 0) {
-        fold_lock_take(&t->inode->lock);
-        size = t->inode->attr.size;
-        fold_lock_drop(&t->inode->lock);
-        if (t->off >= size)
-            rc = -ENXIO;
-        else
-            rc = seek(t->session, t->inode, t->off, size, t->mode == SEEK_DATA, &found);
-        fold_inode_thaw(t->session, t->inode);
-    }
-    if (rc == 0 && t->mode == SEEK_DATA && found >= size)
-        rc = -ENXIO;
+    uint64_t found = 0;
+    int rc = fold_seek(t->session, t->inode, t->off, t->mode == SEEK_DATA, &found);
     if (rc != 0)
         fold_reply(t->req, rc);
     else

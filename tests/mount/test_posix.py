@@ -2,6 +2,7 @@
 """Details of POSIX that programs rely on, one by one."""
 
 import errno
+import mmap
 import os
 import stat
 import subprocess
@@ -296,6 +297,41 @@ class Files(MountCase):
             self.assertEqual(os.lseek(fd, 1 << 20, os.SEEK_HOLE), (1 << 20) + 65536)
             self.assertEqual(self.errno_of(os.lseek, fd, (1 << 20) + 65536, os.SEEK_DATA), errno.ENXIO)
             self.assertEqual(self.errno_of(os.lseek, fd, 2 << 20, os.SEEK_HOLE), errno.ENXIO)
+
+    def test_holes_in_blocks(self):
+        """One byte of data makes its block of 4 KiB data, as on other filesystems."""
+        path = self.path("f")
+        with open(path, "w+b", buffering=0) as file:
+            for at in (5000, 20000, 24575, 40000):
+                os.pwrite(file.fileno(), b"x", at)
+            file.truncate(41000)
+            for sync in (False, True):
+                if sync:
+                    os.fsync(file.fileno())
+                data = [os.lseek(file.fileno(), at, os.SEEK_DATA) for at in (0, 4097, 5001, 8192, 16385, 24576, 40001)]
+                holes = [os.lseek(file.fileno(), at, os.SEEK_HOLE) for at in (0, 4096, 8191, 9000, 16384, 36864, 40999)]
+                self.assertEqual(data, [4096, 4097, 5001, 16384, 16385, 36864, 40001])
+                self.assertEqual(holes, [0, 8192, 8192, 9000, 24576, 40960, 40999])
+
+    def test_holes_behind_a_mapping(self):
+        """What a program left in a shared mapping is no hole, for those who copy the file meanwhile."""
+        page, path = mmap.PAGESIZE, self.path("f")
+        with open(path, "w+b") as out:
+            out.truncate(64 * page)
+            shared = mmap.mmap(out.fileno(), 64 * page)
+            with open(path, "rb") as file:
+                fd = file.fileno()
+                self.assertEqual(self.errno_of(os.lseek, fd, 0, os.SEEK_DATA), errno.ENXIO)
+                for at in (40, 41, 50):
+                    shared[at * page:(at + 1) * page] = b"m" * page
+                self.assertEqual(os.lseek(fd, 0, os.SEEK_DATA), 40 * page)
+                shared[10 * page:12 * page] = b"n" * 2 * page
+                self.assertEqual(os.lseek(fd, 10 * page, os.SEEK_HOLE), 12 * page)
+                self.assertEqual(os.lseek(fd, 12 * page, os.SEEK_DATA), 40 * page)
+                shared[60 * page:] = b"o" * 4 * page
+                self.run_ok("cp", "--reflink=never", path, self.path("copy"))
+            self.assertEqual(self.read("copy"), shared[:])
+            shared.close()
 
     def test_unaligned_direct_io(self):
         path = self.write("f", bytes(range(256)) * 64)

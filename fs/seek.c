@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looks for data and holes in the recipe of a file, which is stored and frozen meanwhile. What was
+ * written through a shared mapping is known to the kernel alone until it writes it back, so what
+ * looks like a hole of a file that may be mapped is called in from the kernel's cache first and
+ * then looked at again. Nothing is locked then, since it comes as write requests.
+ */
+#include "fs/seek.h"
+
+#include "fs/data.h"
+#include "fs/freeze.h"
+#include "fs/pagecache.h"
+#include "fs/reply.h"
+#include "fs/session.h"
+#include "meta/recipe.h"
+
+#include <errno.h>
+
+/* Holes are told in blocks of this size. */
+#define BLOCK_BYTES 4096u
+
+struct range {
+    uint64_t from, end;
+};
+
+/* First data byte (`data`) or hole byte at or after `off`; `size` if there is none. The file is
+ * frozen. */
+static int next(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size,
+                bool data, uint64_t *out)
+{
+    while (off < size) {
+        uint64_t page_no = off / FOLD_PAGE_BYTES;
+        uint64_t found = page_no;
+        int rc = fold_recipe_next(fold_session_catalog(s), inode->ino, page_no, &found);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
+        if (rc == -ENOENT || found > page_no) {
+            /* Nothing is mapped up to there. */
+            if (!data || rc == -ENOENT)
+                break;
+            off = found * FOLD_PAGE_BYTES;
+            continue;
+        }
+        uint64_t end = FOLD_MIN(size, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_cached_page *page;
+        rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
+        if (rc != 0)
+            return rc;
+        bool hit = false;
+        for (uint32_t i = fold_page_find(&page->page, off); !hit && off < end; i++) {
+            const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
+            bool inside = x != NULL && x->off <= off && x->kind == FOLD_EXTENT_DATA;
+            if (x != NULL && x->off > off) { /* a gap first */
+                hit = !data;
+                off = hit ? off : FOLD_MIN(end, x->off);
+                i--;
+                continue;
+            }
+            hit = data == inside;
+            if (!hit)
+                off = x != NULL ? FOLD_MIN(end, x->off + x->len) : end;
+        }
+        fold_cached_put(&page->cached);
+        if (hit) {
+            *out = off;
+            return 0;
+        }
+    }
+    *out = data ? size : FOLD_MIN(off, size);
+    return 0;
+}
+
+/*
+ * The same in blocks: one with any data in it is all data. Programs work out the size of blocks by
+ * seeking, and none of them expects holes of single bytes.
+ */
+static int next_block(struct fold_session *s, struct fold_inode *inode, uint64_t off, uint64_t size,
+                      bool data, uint64_t *out)
+{
+    uint64_t at = off - off % BLOCK_BYTES;
+    for (;;) {
+        uint64_t from = size, end = size;
+        int rc = next(s, inode, at, size, true, &from);
+        if (rc == 0 && !data && from < size)
+            rc = next(s, inode, from, size, false, &end);
+        if (rc != 0)
+            return rc;
+        if (from < size)
+            from -= from % BLOCK_BYTES;
+        if (data || from > at || from == size) {
+            *out = FOLD_MAX(off, data ? from : at);
+            return 0;
+        }
+        uint64_t rest = (BLOCK_BYTES - end % BLOCK_BYTES) % BLOCK_BYTES; /* of its last block */
+        if (size - end <= rest) {
+            *out = size;
+            return 0;
+        }
+        at = end + rest;
+    }
+}
+
+/*
+ * One look: *found is the answer, the size if there is none, and *hole what has to be a hole for it
+ * to be true.
+ */
+static int look(struct fold_session *s, struct fold_inode *inode, uint64_t off, bool data,
+                uint64_t *found, struct range *hole)
+{
+    int rc = fold_inode_freeze(s, inode);
+    if (rc != 0)
+        return rc;
+    fold_lock_take(&inode->lock);
+    uint64_t size = inode->attr.size;
+    fold_lock_drop(&inode->lock);
+    rc = off < size ? next_block(s, inode, off, size, data, found) : -ENXIO;
+    if (rc == 0 && data) {
+        hole->from = *found > off ? off - off % BLOCK_BYTES : *found;
+        hole->end = *found;
+    } else if (rc == 0) {
+        hole->from = hole->end = *found;
+        if (*found < size)
+            rc = next_block(s, inode, *found, size, true, &hole->end);
+    }
+    if (rc == 0 && data && *found == size)
+        rc = -ENXIO;
+    fold_inode_thaw(s, inode);
+    return rc;
+}
+
+int fold_seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, bool data,
+              uint64_t *out)
+{
+    struct range called = {0};
+    for (;;) {
+        uint64_t found = 0;
+        struct range hole = {0};
+        int rc = look(s, inode, off, data, &found, &hole);
+        bool known = called.from <= hole.from && hole.end <= called.end;
+        if ((rc == 0 || rc == -ENXIO) && hole.from < hole.end && !known &&
+            atomic_load(&inode->data->mappable) > 0) {
+            /* It writes back what is dirty there before it forgets it. */
+            (void)fuse_lowlevel_notify_inval_inode(s->fuse, inode->ino, (off_t)hole.from,
+                                                   (off_t)(hole.end - hole.from));
+            called = hole;
+            continue;
+        }
+        if (rc == 0)
+            *out = found;
+        return rc;
+    }
+}
