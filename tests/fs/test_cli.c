@@ -375,7 +375,10 @@ static void waiting_has_an_end(void **state)
     int ok = 0;
     int bad = -EBUSY;
     (void)state;
-    assert_int_equal(fold_patient_call(returns, &ok, 10, NULL, NULL), 0);
+    int rc = fold_patient_call(returns, &ok, 10, NULL, NULL);
+    if (rc == -ENOSYS)
+        skip(); /* valgrind of 2022 knows no descriptors of processes */
+    assert_int_equal(rc, 0);
     assert_int_equal(fold_patient_call(returns, &bad, 10, NULL, NULL), -EBUSY);
     assert_int_equal(fold_patient_call(dies, NULL, 10, NULL, NULL), -EINTR);
     time_t start = time(NULL);

@@ -217,6 +217,8 @@ static int dying_mkfs(const char *path, const char *nth)
     return fold_volume_format(path, &wanted) == 0 ? 0 : 8;
 }
 
+static const char *program; /* as it was called; /proc/self/exe would be valgrind under valgrind */
+
 /* Runs it in a program of its own, because this one has threads of the database; true if it lived.
  */
 static bool mkfs_dies_at(int nth)
@@ -225,7 +227,7 @@ static bool mkfs_dies_at(int nth)
     (void)snprintf(text, sizeof text, "%d", nth);
     pid_t child = fork();
     if (child == 0) {
-        (void)execl("/proc/self/exe", "mkfs", store, text, (char *)NULL);
+        (void)execlp(program, "mkfs", store, text, (char *)NULL);
         _exit(8);
     }
     int status;
@@ -423,6 +425,7 @@ int main(int argc, char **argv)
 {
     if (argc == 3)
         return dying_mkfs(argv[1], argv[2]);
+    program = argv[0];
     fold_log_set_level(FOLD_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_store_opens, setup, teardown),

@@ -2,6 +2,7 @@
 """The verbs on a real, daemonised mount: what users and mount(8) do, and everything that can go wrong."""
 
 import errno
+import fcntl
 import glob
 import json
 import os
@@ -53,6 +54,16 @@ def daemon_of(store):
         except OSError:
             continue
     return 0
+
+
+def in_use(store):
+    """Whether `store` is still locked: to the last moment of a daemon's end, when /proc shows its files no more."""
+    with open(os.path.join(store, "lock"), "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 class CliCase(unittest.TestCase):
@@ -449,7 +460,7 @@ class Unmounting(CliCase):
             out.flush()
             self.assertNotEqual(daemon_of(self.store), 0)
         end = time.monotonic() + 30
-        while daemon_of(self.store):
+        while in_use(self.store):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.05)
         self.mount()
@@ -478,7 +489,7 @@ class Unmounting(CliCase):
             holder.kill()
             holder.communicate()
         end = time.monotonic() + 60
-        while daemon_of(self.store):
+        while in_use(self.store):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.05)
         self.mount()
@@ -490,7 +501,7 @@ class Unmounting(CliCase):
         """kill -9, waited for."""
         pid = daemon_of(self.store)
         os.kill(pid, signal.SIGKILL)
-        while daemon_of(self.store):
+        while in_use(self.store):
             time.sleep(0.01)
 
     def test_dead_daemon(self):
