@@ -41,8 +41,7 @@ struct fold_check_node *fold_check_node_add(struct fold_check *k, fold_ino ino)
     return n;
 }
 
-/* Removes an entry that belongs to nothing. */
-static bool remove_entry(struct fold_check *k, const struct fold_kv_entry *e)
+bool fold_check_remove(struct fold_check *k, const struct fold_kv_entry *e)
 {
     if (!k->opt->repair)
         return false;
@@ -51,9 +50,9 @@ static bool remove_entry(struct fold_check *k, const struct fold_kv_entry *e)
     return fold_check_commit(k, t);
 }
 
-static void bad_key(struct fold_check *k, const struct fold_kv_entry *e, const char *table)
+void fold_check_bad_key(struct fold_check *k, const struct fold_kv_entry *e, const char *table)
 {
-    fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, remove_entry(k, e), table,
+    fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, fold_check_remove(k, e), table,
                      "a key of %zu bytes is none of this table", e->key_len);
 }
 
@@ -74,12 +73,13 @@ static bool sane(const struct fold_attr *a)
     }
 }
 
-static int take_inode(struct fold_check *k, const struct fold_kv_entry *e)
+static int take_inode(void *arg, const struct fold_kv_entry *e)
 {
+    struct fold_check *k = arg;
     fold_ino ino;
     struct fold_attr a;
     if (!fold_key_read_ino(e->key, e->key_len, FOLD_TABLE_INODE, &ino) || ino == 0) {
-        bad_key(k, e, "inodes");
+        fold_check_bad_key(k, e, "inodes");
         return 0;
     }
     struct fold_check_node *n = fold_check_node_add(k, ino);
@@ -104,16 +104,17 @@ static struct fold_check_node *owner(struct fold_check *k, const struct fold_kv_
 {
     struct fold_check_node *n = fold_check_node(k, ino);
     if (n == NULL)
-        fold_check_found(k, code, FOLD_SEVERITY_ERROR, remove_entry(k, e), fold_label_ino(ino).text,
-                         "%s of an inode that does not exist", what);
+        fold_check_found(k, code, FOLD_SEVERITY_ERROR, fold_check_remove(k, e),
+                         fold_label_ino(ino).text, "%s of an inode that does not exist", what);
     return n;
 }
 
-static int take_symlink(struct fold_check *k, const struct fold_kv_entry *e)
+static int take_symlink(void *arg, const struct fold_kv_entry *e)
 {
+    struct fold_check *k = arg;
     fold_ino ino;
     if (!fold_key_read_ino(e->key, e->key_len, FOLD_TABLE_SYMLINK, &ino)) {
-        bad_key(k, e, "symlinks");
+        fold_check_bad_key(k, e, "symlinks");
         return 0;
     }
     struct fold_check_node *n = owner(k, e, ino, "symlink.stray", "a link target");
@@ -121,7 +122,7 @@ static int take_symlink(struct fold_check *k, const struct fold_kv_entry *e)
         return 0;
     n->marks |= FOLD_NODE_TARGET;
     if (!S_ISLNK(n->mode))
-        fold_check_found(k, "symlink.stray", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+        fold_check_found(k, "symlink.stray", FOLD_SEVERITY_ERROR, fold_check_remove(k, e),
                          fold_label_ino(ino).text,
                          "a link target of an inode that is no symbolic link");
     else if (e->val_len == 0 || e->val_len > FOLD_SYMLINK_MAX ||
@@ -131,12 +132,13 @@ static int take_symlink(struct fold_check *k, const struct fold_kv_entry *e)
     return 0;
 }
 
-static int take_xattr(struct fold_check *k, const struct fold_kv_entry *e)
+static int take_xattr(void *arg, const struct fold_kv_entry *e)
 {
+    struct fold_check *k = arg;
     fold_ino ino;
     if (e->key_len <= FOLD_KEY_INO_BYTES ||
         !fold_key_read_ino(e->key, FOLD_KEY_INO_BYTES, FOLD_TABLE_XATTR, &ino)) {
-        bad_key(k, e, "extended attributes");
+        fold_check_bad_key(k, e, "extended attributes");
         return 0;
     }
     struct fold_check_node *n = owner(k, e, ino, "xattr.stray", "an extended attribute");
@@ -146,24 +148,25 @@ static int take_xattr(struct fold_check *k, const struct fold_kv_entry *e)
     size_t len = e->key_len - FOLD_KEY_INO_BYTES;
     if (len > FOLD_NAME_MAX || memchr(e->key + FOLD_KEY_INO_BYTES, 0, len) != NULL ||
         e->val_len > FOLD_XATTR_MAX)
-        fold_check_found(k, "xattr.damaged", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+        fold_check_found(k, "xattr.damaged", FOLD_SEVERITY_ERROR, fold_check_remove(k, e),
                          fold_label_ino(ino).text,
                          "an extended attribute has an impossible name or size");
     return 0;
 }
 
-static int take_orphan(struct fold_check *k, const struct fold_kv_entry *e)
+static int take_orphan(void *arg, const struct fold_kv_entry *e)
 {
+    struct fold_check *k = arg;
     fold_ino ino;
     if (!fold_key_read_ino(e->key, e->key_len, FOLD_TABLE_ORPHAN, &ino)) {
-        bad_key(k, e, "orphans");
+        fold_check_bad_key(k, e, "orphans");
         return 0;
     }
     struct fold_check_node *n = owner(k, e, ino, "orphan.stray", "an entry in the list of orphans");
     if (n == NULL)
         return 0;
     if (n->nlink > 0 && (n->marks & FOLD_NODE_BAD) == 0) {
-        fold_check_found(k, "orphan.named", FOLD_SEVERITY_ERROR, remove_entry(k, e),
+        fold_check_found(k, "orphan.named", FOLD_SEVERITY_ERROR, fold_check_remove(k, e),
                          fold_label_ino(ino).text, "it is in the list of orphans, but has a name");
         return 0;
     }
@@ -173,14 +176,12 @@ static int take_orphan(struct fold_check *k, const struct fold_kv_entry *e)
     return 0;
 }
 
-static int each(struct fold_check *k, enum fold_table table, const char *step,
-                int (*fn)(struct fold_check *k, const struct fold_kv_entry *e))
+int fold_check_table(struct fold_check *k, enum fold_table table, const char *step, uint64_t total,
+                     fold_check_entry_fn fn, void *arg)
 {
     struct fold_kv_iter *it;
     struct fold_key from, to;
     uint64_t done = 0;
-    struct fold_counters sum;
-    fold_catalog_counters(k->volume->catalog, &sum);
     fold_key_ino(&from, table, 0);
     fold_key_table_end(&to, table);
     int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
@@ -189,9 +190,9 @@ static int each(struct fold_check *k, enum fold_table table, const char *step,
         return rc;
     struct fold_kv_entry e;
     while ((rc = fold_kv_iter_next(it, &e)) > 0) {
-        rc = fn(k, &e);
-        if ((++done & 0x3fff) == 0)
-            fold_check_tell(k, step, done, sum.files + sum.directories + sum.others);
+        rc = fn(arg, &e);
+        if ((++done & 0x3ff) == 0)
+            fold_check_tell(k, step, done, FOLD_MAX(done, total));
         if (rc < 0)
             break;
     }
@@ -205,13 +206,22 @@ static int each(struct fold_check *k, enum fold_table table, const char *step,
 
 int fold_check_catalog(struct fold_check *k)
 {
-    int rc = each(k, FOLD_TABLE_INODE, "inodes", take_inode);
-    if (rc == 0)
-        rc = each(k, FOLD_TABLE_SYMLINK, "symlinks", take_symlink);
-    if (rc == 0)
-        rc = each(k, FOLD_TABLE_XATTR, "extended attributes", take_xattr);
-    if (rc == 0)
-        rc = each(k, FOLD_TABLE_ORPHAN, "orphans", take_orphan);
+    static const struct {
+        enum fold_table table;
+        const char *step;
+        fold_check_entry_fn take;
+    } tables[] = {
+        {FOLD_TABLE_INODE, "inodes", take_inode},
+        {FOLD_TABLE_SYMLINK, "symlinks", take_symlink},
+        {FOLD_TABLE_XATTR, "extended attributes", take_xattr},
+        {FOLD_TABLE_ORPHAN, "orphans", take_orphan},
+    };
+    struct fold_counters sum;
+    fold_catalog_counters(k->volume->catalog, &sum);
+    uint64_t inodes = sum.files + sum.directories + sum.others;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < FOLD_ARRAY_LEN(tables); i++)
+        rc = fold_check_table(k, tables[i].table, tables[i].step, inodes, tables[i].take, k);
     k->result->inodes = k->node_count;
     return rc;
 }

@@ -125,28 +125,18 @@ static bool rebuild_bucket(struct bucket *b, const struct fold_kv_entry *e)
     return true;
 }
 
-static bool remove_bucket(struct bucket *b, const struct fold_kv_entry *e)
+static int take_bucket(void *arg, const struct fold_kv_entry *e)
 {
-    if (!b->k->opt->repair)
-        return false;
-    struct fold_txn *t = fold_txn_begin(b->k->volume->catalog);
-    fold_kv_batch_delete(t->batch, e->key, e->key_len);
-    return fold_check_commit(b->k, t);
-}
-
-static int take_bucket(struct fold_check *k, const struct fold_kv_entry *e)
-{
+    struct fold_check *k = arg;
     struct bucket b = {.k = k};
     if (!fold_key_read_pair(e->key, e->key_len, FOLD_TABLE_DENTRY, &b.dir, &b.hash)) {
-        fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, remove_bucket(&b, e),
-                         "directory entries", "a key of %zu bytes is none of this table",
-                         e->key_len);
+        fold_check_bad_key(k, e, "directory entries");
         return 0;
     }
     b.node = fold_check_node(k, b.dir);
     bool is_dir = b.node != NULL && (S_ISDIR(b.node->mode) || (b.node->marks & FOLD_NODE_BAD));
     if (!is_dir) {
-        fold_check_found(k, "dentry.stray", FOLD_SEVERITY_ERROR, remove_bucket(&b, e),
+        fold_check_found(k, "dentry.stray", FOLD_SEVERITY_ERROR, fold_check_remove(k, e),
                          fold_label_ino(b.dir).text, "it has directory entries, but %s",
                          b.node == NULL ? "does not exist" : "is no directory");
         return 0;
@@ -167,27 +157,5 @@ static int take_bucket(struct fold_check *k, const struct fold_kv_entry *e)
 
 int fold_check_dentries(struct fold_check *k)
 {
-    struct fold_kv_iter *it;
-    struct fold_key from, to;
-    uint64_t done = 0;
-    fold_key_ino(&from, FOLD_TABLE_DENTRY, 0);
-    fold_key_table_end(&to, FOLD_TABLE_DENTRY);
-    int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
-                                   true, &it);
-    if (rc < 0)
-        return rc;
-    struct fold_kv_entry e;
-    while ((rc = fold_kv_iter_next(it, &e)) > 0) {
-        rc = take_bucket(k, &e);
-        if ((++done & 0x3fff) == 0)
-            fold_check_tell(k, "directories", done, k->node_count);
-        if (rc < 0)
-            break;
-    }
-    fold_kv_iter_close(it);
-    if (rc == -ENOMEM || rc == 0)
-        return rc;
-    fold_check_found(k, "catalog.unreadable", FOLD_SEVERITY_ERROR, false, "directories",
-                     "the table cannot be read to its end: %s", fold_err_text(rc));
-    return 0;
+    return fold_check_table(k, FOLD_TABLE_DENTRY, "directories", k->node_count, take_bucket, k);
 }

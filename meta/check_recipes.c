@@ -75,24 +75,15 @@ static void check_extent(struct walk *w, struct fold_check_node *n, const struct
         lose(w, n->ino, e, "the stored chunk is shorter than the recipe says");
 }
 
-static bool remove_page(struct fold_check *k, const struct fold_kv_entry *e)
+static int take_page(void *arg, const struct fold_kv_entry *e)
 {
-    if (!k->opt->repair)
-        return false;
-    struct fold_txn *t = fold_txn_begin(k->volume->catalog);
-    fold_kv_batch_delete(t->batch, e->key, e->key_len);
-    return fold_check_commit(k, t);
-}
-
-static int take_page(struct walk *w, const struct fold_kv_entry *e)
-{
+    struct walk *w = arg;
     struct fold_check *k = w->k;
     struct fold_page page = {0};
     fold_ino ino;
     uint64_t page_no;
     if (!fold_key_read_pair(e->key, e->key_len, FOLD_TABLE_RECIPE, &ino, &page_no)) {
-        fold_check_found(k, "catalog.key", FOLD_SEVERITY_ERROR, remove_page(k, e), "recipes",
-                         "a key of %zu bytes is none of this table", e->key_len);
+        fold_check_bad_key(k, e, "recipes");
         return 0;
     }
     struct fold_check_label name = fold_label_ino(ino);
@@ -100,7 +91,7 @@ static int take_page(struct walk *w, const struct fold_kv_entry *e)
     if (n != NULL && (n->marks & FOLD_NODE_BAD) && n->links == 0)
         n->mode = S_IFREG;
     if (n == NULL || !S_ISREG(n->mode)) {
-        fold_check_found(k, "recipe.stray", FOLD_SEVERITY_ERROR, remove_page(k, e), name.text,
+        fold_check_found(k, "recipe.stray", FOLD_SEVERITY_ERROR, fold_check_remove(k, e), name.text,
                          "it has content, but %s",
                          n == NULL ? "does not exist" : "is no regular file");
         return 0;
@@ -127,31 +118,10 @@ static int take_page(struct walk *w, const struct fold_kv_entry *e)
 int fold_check_recipes(struct fold_check *k)
 {
     struct walk w = {.k = k};
-    struct fold_kv_iter *it;
-    struct fold_key from, to;
-    uint64_t done = 0;
-    fold_key_ino(&from, FOLD_TABLE_RECIPE, 0);
-    fold_key_table_end(&to, FOLD_TABLE_RECIPE);
     struct fold_counters sum;
     fold_catalog_counters(k->volume->catalog, &sum);
-    int rc = fold_recent_iter_open(k->volume->catalog->recent, from.bytes, 1, to.bytes, to.len,
-                                   true, &it);
-    if (rc < 0)
-        return rc;
-    struct fold_kv_entry e;
-    while ((rc = fold_kv_iter_next(it, &e)) > 0) {
-        rc = take_page(&w, &e);
-        if ((++done & 0x3ff) == 0)
-            fold_check_tell(k, "recipes", done,
-                            FOLD_MAX(done, sum.logical_bytes / FOLD_PAGE_BYTES));
-        if (rc < 0)
-            break;
-    }
-    fold_kv_iter_close(it);
+    int rc = fold_check_table(k, FOLD_TABLE_RECIPE, "recipes", sum.logical_bytes / FOLD_PAGE_BYTES,
+                              take_page, &w);
     tell_run(&w);
-    if (rc == -ENOMEM || rc == 0)
-        return rc;
-    fold_check_found(k, "catalog.unreadable", FOLD_SEVERITY_ERROR, false, "recipes",
-                     "the table cannot be read to its end: %s", fold_err_text(rc));
-    return 0;
+    return rc;
 }

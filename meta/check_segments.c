@@ -69,20 +69,6 @@ static int by_number(const void *a, const void *b)
     return (x->ident.seg > y->ident.seg) - (x->ident.seg < y->ident.seg);
 }
 
-static int copy_guarded(void *dst, const uint8_t *src, size_t len)
-{
-    int rc;
-    FOLD_GUARDED(rc, memcpy(dst, src, len));
-    return rc;
-}
-
-static int crc_guarded(const uint8_t *payload, size_t len, uint32_t *crc)
-{
-    int rc;
-    FOLD_GUARDED(rc, *crc = fold_rec_payload_crc(payload, len));
-    return rc;
-}
-
 /* True if the record is as the table says. */
 static bool whole(struct file *f, const struct fold_seg_entry *e, uint32_t limit)
 {
@@ -91,7 +77,7 @@ static bool whole(struct file *f, const struct fold_seg_entry *e, uint32_t limit
     uint32_t len = fold_rec_header_bytes(id->fp_width);
     struct fold_rec rec;
     if ((uint64_t)e->off + len > limit || e->off < FOLD_SEG_HEADER_BYTES ||
-        copy_guarded(head, f->base + e->off, len) < 0 ||
+        fold_guard_copy(head, f->base + e->off, len) < 0 ||
         fold_rec_decode(id, e->off, limit, head, &rec) < 0 || rec.fp.w[0] != e->w[0] ||
         rec.fp.w[1] != e->w[1] || rec.raw_len != e->raw_len)
         return false;
@@ -99,7 +85,8 @@ static bool whole(struct file *f, const struct fold_seg_entry *e, uint32_t limit
         return true;
     uint32_t crc = 0;
     f->k->result->bytes_verified += rec.stored_len;
-    return crc_guarded(f->base + e->off + len, rec.stored_len, &crc) == 0 && crc == rec.payload_crc;
+    return fold_rec_payload_read(f->base + e->off + len, rec.stored_len, &crc) == 0 &&
+           crc == rec.payload_crc;
 }
 
 static int check_records(struct file *f)

@@ -11,6 +11,8 @@
 #define FOLD_META_CHECKPARTS_H
 
 #include "meta/check.h"
+#include "meta/keys.h"
+#include "meta/kv.h"
 #include "meta/segfmt.h"
 #include "meta/volume.h"
 
@@ -129,6 +131,20 @@ struct fold_check_node *fold_check_node(const struct fold_check *k, fold_ino ino
 
 /* Adds an inode above all others. NULL without memory. */
 struct fold_check_node *fold_check_node_add(struct fold_check *k, fold_ino ino);
+
+/*
+ * Hands all entries of a table to `fn`, in order, and tells of `step` on the way; `total` is how
+ * many entries there may be. A table that ends early is a problem found; -ENOMEM.
+ */
+typedef int (*fold_check_entry_fn)(void *arg, const struct fold_kv_entry *e);
+int fold_check_table(struct fold_check *k, enum fold_table table, const char *step, uint64_t total,
+                     fold_check_entry_fn fn, void *arg) FOLD_MUST;
+
+/* With `repair`: removes an entry that belongs to nothing; true if it is gone. */
+bool fold_check_remove(struct fold_check *k, const struct fold_kv_entry *e);
+
+/* Enters an entry of `table` whose key is none as a problem, and removes it. */
+void fold_check_bad_key(struct fold_check *k, const struct fold_kv_entry *e, const char *table);
 
 /* Directory entries against inodes. */
 int fold_check_dentries(struct fold_check *k) FOLD_MUST;

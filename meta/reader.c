@@ -129,20 +129,6 @@ uint64_t fold_reader_damaged(const struct fold_reader *r)
     return atomic_load(&r->damaged);
 }
 
-static int copy_guarded(void *dst, const uint8_t *src, size_t len)
-{
-    int rc;
-    FOLD_GUARDED(rc, memcpy(dst, src, len));
-    return rc;
-}
-
-static int crc_guarded(const uint8_t *payload, size_t len, uint32_t *crc)
-{
-    int rc;
-    FOLD_GUARDED(rc, *crc = fold_rec_payload_crc(payload, len));
-    return rc;
-}
-
 /* Reads and checks the header in a pinned mapping. */
 static int read_header(struct fold_reader *r, const struct fold_seg *seg, uint32_t end,
                        struct fold_pinned *p)
@@ -151,7 +137,7 @@ static int read_header(struct fold_reader *r, const struct fold_seg *seg, uint32
     uint32_t len = fold_rec_header_bytes(seg->ident.fp_width);
     if (end > p->map->len || end - p->loc.off < len)
         return fold_reader_report(r, p->loc, NULL, -FOLD_E_BAD_RECORD);
-    int rc = copy_guarded(head, p->map->base + p->loc.off, len);
+    int rc = fold_guard_copy(head, p->map->base + p->loc.off, len);
     if (rc < 0)
         return fold_reader_report(r, p->loc, NULL, rc);
     rc = fold_rec_decode(&seg->ident, p->loc.off, end, head, &p->rec);
@@ -189,7 +175,7 @@ void fold_reader_unpin(struct fold_reader *r, struct fold_pinned *p)
 int fold_reader_check(struct fold_reader *r, const struct fold_pinned *p)
 {
     uint32_t crc;
-    int rc = crc_guarded(p->payload, p->rec.stored_len, &crc);
+    int rc = fold_rec_payload_read(p->payload, p->rec.stored_len, &crc);
     if (rc < 0)
         return fold_reader_report(r, p->loc, &p->rec.fp, rc);
     if (crc != p->rec.payload_crc)

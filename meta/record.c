@@ -8,6 +8,7 @@
 #include "asm/kernels.h"
 #include "meta/base/bytes.h"
 #include "meta/base/err.h"
+#include "meta/base/guard.h"
 #include "meta/store.h"
 
 #include <assert.h>
@@ -95,4 +96,11 @@ bool fold_rec_magic(const uint8_t in[4])
 uint32_t fold_rec_payload_crc(const void *payload, size_t len)
 {
     return fold_kernels()->crc32c(0, payload, len);
+}
+
+int fold_rec_payload_read(const void *payload, size_t len, uint32_t *crc)
+{
+    int rc;
+    FOLD_GUARDED(rc, *crc = fold_rec_payload_crc(payload, len));
+    return rc;
 }

@@ -54,4 +54,7 @@ bool fold_rec_magic(const uint8_t in[4]);
 
 uint32_t fold_rec_payload_crc(const void *payload, size_t len);
 
+/* The same of bytes in the mapping of a file. -EIO if they cannot be read. */
+int fold_rec_payload_read(const void *payload, size_t len, uint32_t *crc) FOLD_MUST;
+
 #endif

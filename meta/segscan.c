@@ -119,13 +119,6 @@ int fold_segscan_table(int fd, const struct fold_seg_summary *sum, struct fold_s
     return decode_tail(tail, len, sum->ident.seg, sum->file_bytes, out, &count);
 }
 
-static int copy_guarded(void *dst, const uint8_t *src, size_t len)
-{
-    int rc;
-    FOLD_GUARDED(rc, memcpy(dst, src, len));
-    return rc;
-}
-
 int fold_segscan_mapped_table(const struct fold_map *map, const struct fold_seg *seg,
                               struct fold_seg_entry **out, uint32_t *count)
 {
@@ -137,7 +130,7 @@ int fold_segscan_mapped_table(const struct fold_map *map, const struct fold_seg 
     FOLD_AUTO(free) uint8_t *tail = malloc(len);
     if (tail == NULL)
         return -ENOMEM;
-    int rc = copy_guarded(tail, map->base + data_end, len);
+    int rc = fold_guard_copy(tail, map->base + data_end, len);
     return rc < 0 ? rc : decode_tail(tail, len, seg->ident.seg, file_bytes, out, count);
 }
 
@@ -148,7 +141,7 @@ static int header_at(const struct walk *w, uint32_t off, struct fold_rec *rec)
     uint32_t len = fold_rec_header_bytes(w->id->fp_width);
     if (w->size < len || off > w->size - len)
         return 0;
-    int rc = copy_guarded(head, w->base + off, len);
+    int rc = fold_guard_copy(head, w->base + off, len);
     if (rc < 0)
         return rc;
     return fold_rec_decode(w->id, off, w->size, head, rec) == 0;
@@ -157,10 +150,8 @@ static int header_at(const struct walk *w, uint32_t off, struct fold_rec *rec)
 static int payload_crc_at(const struct walk *w, uint32_t off, const struct fold_rec *rec,
                           uint32_t *crc)
 {
-    int rc;
     const uint8_t *payload = w->base + off + fold_rec_header_bytes(w->id->fp_width);
-    FOLD_GUARDED(rc, *crc = fold_rec_payload_crc(payload, rec->stored_len));
-    return rc;
+    return fold_rec_payload_read(payload, rec->stored_len, crc);
 }
 
 /* The first multiple of the alignment in [from, size), of one page, whose bytes look like a record;

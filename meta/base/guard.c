@@ -29,3 +29,10 @@ void fold_guard_install(void)
     sigemptyset(&act.sa_mask);
     (void)sigaction(SIGBUS, &act, NULL);
 }
+
+int fold_guard_copy(void *dst, const uint8_t *src, size_t len)
+{
+    int rc;
+    FOLD_GUARDED(rc, memcpy(dst, src, len));
+    return rc;
+}

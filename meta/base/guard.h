@@ -48,4 +48,7 @@ extern __thread sigjmp_buf *fold_guard_jump;
         fold_guard_jump = NULL;                                                                    \
     } while (0)
 
+/* Copies out of a mapping. 0, or -EIO after a fault; `dst` has any bytes then. */
+int fold_guard_copy(void *dst, const uint8_t *src, size_t len) FOLD_MUST;
+
 #endif
