@@ -144,16 +144,23 @@ static int detach(const char *mountpoint)
     return errno == EPERM ? detach_as_user(mountpoint) : -errno;
 }
 
-static void *signal_main(void *arg)
+/* Those that a thread of its own waits for. */
+static sigset_t awaited_signals(void)
 {
-    struct driver *d = arg;
-    pthread_setname_np(pthread_self(), "fold-signal");
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+static void *signal_main(void *arg)
+{
+    struct driver *d = arg;
+    pthread_setname_np(pthread_self(), "fold-signal");
+    sigset_t set = awaited_signals();
     set_readahead(d);
     for (;;) {
         int sig = 0;
@@ -179,12 +186,7 @@ static void *signal_main(void *arg)
 
 static void block_signals(void)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
+    sigset_t set = awaited_signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }

@@ -235,3 +235,9 @@ int fold_client_call(int fd, const char *verb, json_t *args, unsigned quiet_s,
         snprintf(why, why_size, "%s", fold_err_text(rc));
     return rc;
 }
+
+void fold_json_print(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+}

@@ -43,4 +43,7 @@ int fold_client_call(int fd, const char *verb, json_t *args, unsigned quiet_s,
                      fold_client_progress progress, void *arg, json_t **result, char *why,
                      size_t why_size) FOLD_MUST;
 
+/* Results as all commands print them: on standard output, indented. */
+void fold_json_print(const json_t *value);
+
 #endif

@@ -28,8 +28,7 @@ bool fold_errand_interrupted(void)
     return interrupted != 0;
 }
 
-void fold_errand_progress(struct fold_errand *e, const char *step, uint64_t done,
-                          uint64_t total)
+void fold_errand_progress(struct fold_errand *e, const char *step, uint64_t done, uint64_t total)
 {
     fold_meter_show(&e->meter, step, done, total);
 }
@@ -96,13 +95,33 @@ int fold_errand_run(struct fold_errand *e, const char *operand, json_t **result)
     return code;
 }
 
-bool fold_errand_rate(const char *value, uint64_t *rate)
+static bool is_rate(const char *value, uint64_t *rate)
 {
     return fold_size_parse(value, rate) == 0 && *rate > 0 && *rate <= INT64_MAX;
 }
 
-void fold_errand_print_json(const json_t *result)
+bool fold_errand_ask(const struct fold_verb *verb, int argc, char **argv, int flag,
+                     struct fold_errand_wish *w, int *code)
 {
-    json_dumpf(result, stdout, JSON_INDENT(2));
-    putchar('\n');
+    struct fold_cli cli;
+    const char *value;
+    int id;
+    *w = (struct fold_errand_wish){0};
+    fold_cli_begin(&cli, verb, argc, argv);
+    while ((id = fold_cli_next(&cli, &value)) != FOLD_CLI_END) {
+        if (id == FOLD_CLI_EXIT) {
+            *code = cli.exit;
+            return false;
+        }
+        w->flag = w->flag || id == flag;
+        w->as_json = w->as_json || id == 'j';
+        if (id == 'r' && !is_rate(value, &w->rate)) {
+            *code = fold_cli_misuse(verb, "--rate %s: not a number of bytes", value);
+            return false;
+        }
+    }
+    char **operands = fold_cli_operands(&cli, 1, 1, NULL);
+    *code = cli.exit;
+    w->operand = operands != NULL ? operands[0] : NULL;
+    return operands != NULL;
 }

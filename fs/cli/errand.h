@@ -24,18 +24,24 @@ struct fold_errand {
     struct fold_meter meter; /* zero */
 };
 
+/* What gc and scrub are asked for. */
+struct fold_errand_wish {
+    bool flag; /* the option that each has of its own */
+    bool as_json;
+    uint64_t rate; /* --rate; 0: no limit */
+    const char *operand;
+};
+
+/* Reads --rate (r), --json (j), the option `flag`, and one operand. True: go on. Else *code is the
+ * exit code; what is wrong was said. */
+bool fold_errand_ask(const struct fold_verb *verb, int argc, char **argv, int flag,
+                     struct fold_errand_wish *w, int *code);
+
 /* Runs it; *result is a new reference or NULL. Returns the exit code, what failed was said. */
 int fold_errand_run(struct fold_errand *e, const char *operand, json_t **result) FOLD_MUST;
 
 /* For `offline`: shows how far it is, and whether the user interrupted it. */
-void fold_errand_progress(struct fold_errand *e, const char *step, uint64_t done,
-                          uint64_t total);
+void fold_errand_progress(struct fold_errand *e, const char *step, uint64_t done, uint64_t total);
 bool fold_errand_interrupted(void);
-
-/* The value of an option --rate: false if it is no number of bytes above 0. */
-bool fold_errand_rate(const char *value, uint64_t *rate);
-
-/* The result of an errand as JSON on standard output. */
-void fold_errand_print_json(const json_t *result);
 
 #endif

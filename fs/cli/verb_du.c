@@ -77,8 +77,7 @@ static int print_json(const json_t *result, char **paths, int n)
     json_t *all = json_pack("{s:o, s:O}", "paths", list, "total", json_object_get(result, "total"));
     if (all == NULL)
         return -ENOMEM;
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    putchar('\n');
+    fold_json_print(all);
     json_decref(all);
     return 0;
 }

@@ -58,8 +58,7 @@ static int print_json(const char *store, const struct fold_check_result *r)
         "segments", (json_int_t)r->segments, "bytes_verified", (json_int_t)r->bytes_verified);
     if (all == NULL)
         return -ENOMEM;
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    putchar('\n');
+    fold_json_print(all);
     json_decref(all);
     return 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/client.h"
 #include "fs/cli/errand.h"
 #include "fs/collector.h"
 #include "fs/session.h"
@@ -16,11 +17,6 @@ static const struct fold_cli_option options[] = {
      "copy at most that many bytes a second (K, M, G allowed; default: no limit)"},
     {'j', "json", NULL, "print the result as JSON"},
     {0, NULL, NULL, NULL},
-};
-
-struct wish {
-    bool full;
-    uint64_t rate;
 };
 
 static void progress(void *arg, const struct fold_collect_progress *p)
@@ -36,9 +32,9 @@ static bool cancelled(void *arg)
 
 static int collect(struct fold_errand *e, struct fold_session *s, json_t **result)
 {
-    const struct wish *w = e->arg;
+    const struct fold_errand_wish *w = e->arg;
     struct fold_collect_options how = {
-        .full = w->full, .rate = w->rate, .arg = e, .progress = progress, .cancelled = cancelled};
+        .full = w->flag, .rate = w->rate, .arg = e, .progress = progress, .cancelled = cancelled};
     struct fold_collect_result r;
     int rc = fold_collector_run(s->collector, &how, &r);
     if (rc == 0)
@@ -65,33 +61,20 @@ static void print_text(const json_t *r)
 
 static int run(const struct fold_verb *verb, int argc, char **argv)
 {
-    struct fold_cli cli;
-    const char *value;
-    struct wish w = {0};
-    bool as_json = false;
-    int id;
-    fold_cli_begin(&cli, verb, argc, argv);
-    while ((id = fold_cli_next(&cli, &value)) != FOLD_CLI_END) {
-        if (id == FOLD_CLI_EXIT)
-            return cli.exit;
-        w.full = w.full || id == 'f';
-        as_json = as_json || id == 'j';
-        if (id == 'r' && !fold_errand_rate(value, &w.rate))
-            return fold_cli_misuse(verb, "--rate %s: not a number of bytes", value);
-    }
-    char **operands = fold_cli_operands(&cli, 1, 1, NULL);
-    if (operands == NULL)
-        return cli.exit;
+    struct fold_errand_wish w;
+    int code;
+    if (!fold_errand_ask(verb, argc, argv, 'f', &w, &code))
+        return code;
     struct fold_errand errand = {
         .verb = verb,
-        .args = json_pack("{s:b, s:I}", "full", w.full, "rate", (json_int_t)w.rate),
+        .args = json_pack("{s:b, s:I}", "full", w.flag, "rate", (json_int_t)w.rate),
         .arg = &w,
         .offline = collect,
     };
     json_t *result;
-    int code = fold_errand_run(&errand, operands[0], &result);
-    if (result != NULL && as_json)
-        fold_errand_print_json(result);
+    code = fold_errand_run(&errand, w.operand, &result);
+    if (result != NULL && w.as_json)
+        fold_json_print(result);
     else if (result != NULL)
         print_text(result);
     json_decref(result);

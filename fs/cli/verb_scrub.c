@@ -5,6 +5,7 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/client.h"
 #include "fs/cli/errand.h"
 #include "fs/scrubber.h"
 #include "fs/session.h"
@@ -15,11 +16,6 @@ static const struct fold_cli_option options[] = {
     {'s', "restart", NULL, "begin with the first segment, not where the last run was ended"},
     {'j', "json", NULL, "print the report as JSON"},
     {0, NULL, NULL, NULL},
-};
-
-struct wish {
-    uint64_t rate;
-    bool restart;
 };
 
 static void progress(void *arg, uint64_t done, uint64_t total)
@@ -36,9 +32,9 @@ static bool cancelled(void *arg)
 
 static int scrub(struct fold_errand *e, struct fold_session *s, json_t **report)
 {
-    const struct wish *w = e->arg;
+    const struct fold_errand_wish *w = e->arg;
     struct fold_scrubber_options how = {.rate = w->rate,
-                                        .restart = w->restart,
+                                        .restart = w->flag,
                                         .arg = e,
                                         .progress = progress,
                                         .cancelled = cancelled};
@@ -76,7 +72,7 @@ static void print_text(const json_t *r)
 static int finish(const json_t *report, bool as_json)
 {
     if (as_json)
-        fold_errand_print_json(report);
+        fold_json_print(report);
     else
         print_text(report);
     bool damaged = json_array_size(json_object_get(report, "damaged")) > 0;
@@ -87,33 +83,20 @@ static int finish(const json_t *report, bool as_json)
 
 static int run(const struct fold_verb *verb, int argc, char **argv)
 {
-    struct fold_cli cli;
-    const char *value;
-    struct wish w = {0};
-    bool as_json = false;
-    int id;
-    fold_cli_begin(&cli, verb, argc, argv);
-    while ((id = fold_cli_next(&cli, &value)) != FOLD_CLI_END) {
-        if (id == FOLD_CLI_EXIT)
-            return cli.exit;
-        w.restart = w.restart || id == 's';
-        as_json = as_json || id == 'j';
-        if (id == 'r' && !fold_errand_rate(value, &w.rate))
-            return fold_cli_misuse(verb, "--rate %s: not a number of bytes", value);
-    }
-    char **operands = fold_cli_operands(&cli, 1, 1, NULL);
-    if (operands == NULL)
-        return cli.exit;
+    struct fold_errand_wish w;
+    int code;
+    if (!fold_errand_ask(verb, argc, argv, 's', &w, &code))
+        return code;
     struct fold_errand errand = {
         .verb = verb,
-        .args = json_pack("{s:I, s:b}", "rate", (json_int_t)w.rate, "restart", w.restart),
+        .args = json_pack("{s:I, s:b}", "rate", (json_int_t)w.rate, "restart", w.flag),
         .arg = &w,
         .offline = scrub,
     };
     json_t *report;
-    int code = fold_errand_run(&errand, operands[0], &report);
+    code = fold_errand_run(&errand, w.operand, &report);
     if (report != NULL)
-        code = finish(report, as_json);
+        code = finish(report, w.as_json);
     json_decref(report);
     return code;
 }

@@ -101,8 +101,7 @@ static void print_rows(const json_t *object, const struct row *row, size_t n)
 static void print(const json_t *stats, bool json)
 {
     if (json) {
-        json_dumpf(stats, stdout, JSON_INDENT(2));
-        putchar('\n');
+        fold_json_print(stats);
         return;
     }
     print_rows(stats, rows, FOLD_ARRAY_LEN(rows));
