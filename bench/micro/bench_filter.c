@@ -6,7 +6,7 @@
  * for that many keys and grows to the first.
  */
 #include "asm/kernels.h"
-#include "hashing/filter.h"
+#include "tests/hashing/filter_keys.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -18,18 +18,6 @@
 
 static struct fold_fp pool[POOL];
 static uint64_t maybe[POOL / 64];
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 31) * 0x7fb5d329728ea185ull;
-    x = (x ^ x >> 27) * 0x81dadef4bc2dd44dull;
-    return x ^ x >> 33;
-}
-
-static struct fold_fp fp_of(uint64_t i)
-{
-    return (struct fold_fp){{mix(i), mix(i ^ 1ull << 63), 0, 0}};
-}
 
 /* CPU time of this thread: other programs on the machine count as little as possible. */
 static double now(void)

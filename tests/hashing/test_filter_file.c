@@ -3,78 +3,15 @@
  * The filter's file: what is saved comes back, what is damaged is refused, what fails changes
  * nothing.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/hashing/filter_rig.h"
 
 #include "asm/kernels.h"
-#include "hashing/filter.h"
 #include "meta/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
-
-#define BATCH 1024
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 31) * 0x7fb5d329728ea185ull;
-    x = (x ^ x >> 27) * 0x81dadef4bc2dd44dull;
-    return x ^ x >> 33;
-}
-
-/* The fingerprint of key number i. */
-static struct fold_fp fp_of(uint64_t i)
-{
-    return (struct fold_fp){{mix(i), mix(i ^ 1ull << 63), 0, 0}};
-}
-
-static struct fold_filter *filter_of(uint64_t keys)
-{
-    struct fold_filter *f = NULL;
-    assert_int_equal(fold_filter_create_exact(keys, &f), 0);
-    return f;
-}
-
-static void insert_range(struct fold_filter *f, uint64_t from, uint64_t to)
-{
-    struct fold_fp fps[BATCH];
-    for (uint64_t i = from; i < to; i += BATCH) {
-        size_t n = FOLD_MIN(to - i, BATCH);
-        for (size_t k = 0; k < n; k++)
-            fps[k] = fp_of(i + k);
-        assert_int_equal(fold_filter_insert_batch(f, fps, n), 0);
-    }
-}
-
-/* How many of the keys are answered with "maybe". */
-static uint64_t count_maybe(const struct fold_filter *f, uint64_t from, uint64_t to)
-{
-    struct fold_fp fps[BATCH];
-    uint64_t maybe[BATCH / 64];
-    uint64_t count = 0;
-    for (uint64_t i = from; i < to; i += BATCH) {
-        size_t n = FOLD_MIN(to - i, BATCH);
-        for (size_t k = 0; k < n; k++)
-            fps[k] = fp_of(i + k);
-        memset(maybe, 0xa5, sizeof maybe);
-        fold_filter_probe(f, fps, n, maybe);
-        for (size_t w = 0; w < (n + 63) / 64; w++)
-            count += (uint64_t)__builtin_popcountll(maybe[w]);
-    }
-    return count;
-}
-
-static struct fold_filter_info info_of(const struct fold_filter *f)
-{
-    struct fold_filter_info info;
-    fold_filter_info(f, &info);
-    return info;
-}
 
 static int temp_dir(char path[32])
 {
