@@ -2,7 +2,7 @@
 /*
  * A list of requests beside the lock. Whoever drops the lock looks at the list afterwards, and who
  * enters it tries the lock once more afterwards: one of the two sees the other, so none is
- * forgotten. Each drop calls one, which drops the lock in its turn.
+ * forgotten. Each drop calls one; when that is through, the next is called.
  */
 #include "fs/turn.h"
 
@@ -55,18 +55,38 @@ static bool withdraw(struct fold_turns *w, const struct fold_turn *t)
     return found;
 }
 
-void fold_turn_call(struct fold_session *s, struct fold_turn *t)
+static void run(void *arg)
+{
+    struct fold_turn t = *(struct fold_turn *)arg; /* gone when its request is */
+    t.fn(t.arg);
+    if (t.inode == NULL)
+        return;
+    /* It may have found that it does not need the lock any more: the next must not wait for it. */
+    if (fold_turn_try(t.inode))
+        fold_turn_drop(t.session, t.inode);
+    fold_itable_put(t.session->inodes, t.inode);
+}
+
+static void call(struct fold_session *s, struct fold_inode *inode, struct fold_turn *t)
 {
     t->called = true;
+    t->session = s;
+    t->inode = inode;
     /* Not here: the caller may hold the flush lock of another inode. */
     const struct timespec nap = {.tv_nsec = SHORT_OF_MEMORY_MS * 1000000};
-    while (fold_workers_submit(s->workers, t->fn, t->arg) != 0)
+    while (fold_workers_submit(s->workers, run, t) != 0)
         nanosleep(&nap, NULL);
 }
 
-/* Calls the first. */
-static void call_next(struct fold_session *s, struct fold_turns *w)
+void fold_turn_call(struct fold_session *s, struct fold_turn *t)
 {
+    call(s, NULL, t);
+}
+
+/* Calls the first. */
+static void call_next(struct fold_session *s, struct fold_inode *inode)
+{
+    struct fold_turns *w = &inode->data->turns;
     fold_lock_take(&w->lock);
     struct fold_turn *t = w->head;
     if (t != NULL) {
@@ -75,8 +95,10 @@ static void call_next(struct fold_session *s, struct fold_turns *w)
             w->tail = &w->head;
     }
     fold_lock_drop(&w->lock);
-    if (t != NULL)
-        fold_turn_call(s, t);
+    if (t == NULL)
+        return;
+    fold_itable_ref(s->inodes, inode);
+    call(s, inode, t);
 }
 
 bool fold_turn_take(struct fold_session *s, struct fold_inode *inode, struct fold_turn *t)
@@ -113,5 +135,5 @@ bool fold_turn_try(struct fold_inode *inode)
 void fold_turn_drop(struct fold_session *s, struct fold_inode *inode)
 {
     fold_lock_drop(&inode->data->flush);
-    call_next(s, &inode->data->turns);
+    call_next(s, inode);
 }

@@ -18,6 +18,8 @@ struct fold_turn {
     void (*fn)(void *arg); /* begins the request anew */
     void *arg;
     bool called; /* it has waited: next time it takes the lock whatever that takes */
+    struct fold_session *session;
+    struct fold_inode *inode; /* it was called for, with a reference; or NULL */
     struct fold_turn *next;
 };
 

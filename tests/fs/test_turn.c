@@ -14,8 +14,10 @@
 #include "fs/ops.h"
 #include "fs/session.h"
 #include "meta/base/workers.h"
+#include "meta/recipe.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/fuse.h>
@@ -158,10 +160,12 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(store));
     assert_int_equal(fold_volume_format(store, &params), 0);
     fold_mount_options_init(&opt, true);
+    opt.commit_seconds = 3600; /* nothing is stored by itself */
     assert_int_equal(fold_session_open(store, &opt, &session), 0);
     fold_ops_name(&ops);
     fold_ops_attr(&ops);
     fold_ops_file(&ops);
+    fold_ops_range(&ops);
     assert_int_equal(fuse_opt_add_arg(&args, "test"), 0);
     fuse = fuse_session_new(&args, &ops, sizeof ops, session);
     assert_non_null(fuse);
@@ -223,6 +227,7 @@ static void others_go_on(void **state)
 
 struct visitor {
     struct fold_turn turn;
+    bool still_needs_it; /* when it is called */
     struct fold_inode *inode;
     struct fold_visits {
         struct fold_lock lock;
@@ -235,9 +240,11 @@ static void visit(void *arg)
 {
     struct visitor *v = arg;
     struct fold_visits *visits = v->visits;
-    if (!fold_turn_take(session, v->inode, &v->turn))
-        return;
-    fold_turn_drop(session, v->inode);
+    if (!v->turn.called || v->still_needs_it) {
+        if (!fold_turn_take(session, v->inode, &v->turn))
+            return;
+        fold_turn_drop(session, v->inode);
+    }
     fold_lock_take(&visits->lock);
     visits->count++;
     pthread_cond_broadcast(&visits->all);
@@ -259,8 +266,12 @@ static void none_is_forgotten(void **state)
     fold_cond_init(&visits.all);
     assert_int_equal(fold_itable_get(session->inodes, node, &inode), 0);
     for (size_t i = 0; i < VISITORS; i++) {
-        all[i] = (struct visitor){{.fn = visit, .arg = &all[i]}, inode, &visits};
+        if (i % (VISITORS / 4) == 0)
+            fold_turn_wait(inode);
+        all[i] = (struct visitor){{.fn = visit, .arg = &all[i]}, i % 3 == 0, inode, &visits};
         assert_int_equal(fold_workers_submit(session->workers, visit, &all[i]), 0);
+        if (i % (VISITORS / 4) == VISITORS / 8)
+            fold_turn_drop(session, inode);
     }
     fold_lock_take(&visits.lock);
     while (visits.count < VISITORS)
@@ -272,11 +283,40 @@ static void none_is_forgotten(void **state)
     free(all);
 }
 
+/*
+ * Emptying a large range gives the lock away now and then: one commit for each step, however many
+ * pages it drops, and none for holes.
+ */
+static void punching_goes_in_steps(void **state)
+{
+    enum { GIB = 1 << 30 };
+    uint64_t node = make("large"), fh = open_it(node);
+    struct fuse_write_in wr = {.fh = fh, .size = 3};
+    struct fuse_fsync_in fsync = {.fh = fh};
+    struct fuse_fallocate_in hole = {.fh = fh, .mode = 3};
+    static const uint64_t at[] = {1, 2, 3, 9, 1 << 20};
+    (void)state;
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(at); i++) {
+        wr.offset = at[i] * GIB;
+        assert_int_equal(wait_for(ask(FUSE_WRITE, node, &wr, sizeof wr, "ab", NULL))->error, 0);
+    }
+    assert_int_equal(wait_for(ask(FUSE_FSYNC, node, &fsync, sizeof fsync, NULL, NULL))->error, 0);
+    struct fold_catalog *c = fold_session_catalog(session);
+    fold_lsn before = fold_catalog_lsn(c);
+    hole.length = (UINT64_C(1) << 60);
+    assert_int_equal(wait_for(ask(FUSE_FALLOCATE, node, &hole, sizeof hole, NULL, NULL))->error, 0);
+    /* One to 3, 9, 2^20, and what follows. */
+    assert_int_equal(fold_catalog_lsn(c) - before, 4);
+    uint64_t left = 0;
+    assert_int_equal(fold_recipe_next(c, node, 0, &left), -ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(others_go_on),
         cmocka_unit_test(none_is_forgotten),
+        cmocka_unit_test(punching_goes_in_steps),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
