@@ -256,10 +256,23 @@ bool fold_collector_due(const struct fold_collector_look *l)
         return true;
     if (l->released >= FOLD_COLLECT_IDLE_BYTES && l->idle_seconds >= FOLD_COLLECT_IDLE_SECONDS)
         return true;
-    return l->released > 0 && l->host_free < l->host_blocks / 20;
+    return l->released > 0 && l->host_free < l->host_blocks / 20 &&
+           l->since_seconds >= l->pause_seconds;
 }
 
-static bool due(struct fold_collector *c, unsigned idle_seconds)
+unsigned fold_collector_pause(unsigned before, uint64_t freed)
+{
+    if (freed >= FOLD_COLLECT_WORTH_BYTES)
+        return 0;
+    return before == 0 ? FOLD_COLLECT_PAUSE_FIRST : FOLD_MIN(before * 2, FOLD_COLLECT_PAUSE_MOST);
+}
+
+/* When cycles start by themselves; of the collector's thread. */
+struct pace {
+    unsigned idle_seconds, since_seconds, pause_seconds;
+};
+
+static bool due(struct fold_collector *c, const struct pace *p)
 {
     struct fold_session *s = c->session;
     struct fold_counters counters;
@@ -267,7 +280,9 @@ static bool due(struct fold_collector *c, unsigned idle_seconds)
     fold_catalog_counters(s->volume->catalog, &counters);
     struct fold_collector_look l = {.released = atomic_load(&c->released),
                                     .logical = counters.logical_bytes,
-                                    .idle_seconds = idle_seconds,
+                                    .idle_seconds = p->idle_seconds,
+                                    .since_seconds = p->since_seconds,
+                                    .pause_seconds = p->pause_seconds,
                                     .host_free = UINT64_MAX};
     if (fstatvfs(s->volume->fd, &host) == 0) {
         l.host_free = host.f_bavail;
@@ -276,8 +291,8 @@ static bool due(struct fold_collector *c, unsigned idle_seconds)
     return fold_collector_due(&l);
 }
 
-/* By itself it collects behind everybody else, and walks on one thread. */
-static void collect_in_background(struct fold_collector *c)
+/* By itself it collects behind everybody else, and walks on one thread. Returns what was freed. */
+static uint64_t collect_in_background(struct fold_collector *c)
 {
     static const struct fold_collect_options how = {.rate = BACKGROUND_RATE, .walkers = 1};
     struct fold_collect_result r;
@@ -288,6 +303,7 @@ static void collect_in_background(struct fold_collector *c)
                   (unsigned long long)(r.freed_bytes + r.punched_bytes));
     else if (rc != 0 && rc != -ECANCELED)
         fold_warn("collection stopped: %s", fold_err_text(rc));
+    return rc == 0 ? r.freed_bytes + r.punched_bytes : 0;
 }
 
 static void *collector_main(void *arg)
@@ -296,7 +312,8 @@ static void *collector_main(void *arg)
     pthread_setname_np(pthread_self(), "fold-collect");
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     fold_lsn seen = 0;
-    unsigned idle = 0, looks = 0;
+    struct pace pace = {0};
+    unsigned looks = 0;
     fold_lock_take(&c->lock);
     while (!c->stop) {
         struct timespec until;
@@ -310,10 +327,13 @@ static void *collector_main(void *arg)
             (void)malloc_trim(0);
         fold_ballast_adjust(c->session->ballast);
         fold_lsn lsn = fold_catalog_lsn(c->session->volume->catalog);
-        idle = lsn == seen ? idle + LOOK_SECONDS : 0;
+        pace.idle_seconds = lsn == seen ? pace.idle_seconds + LOOK_SECONDS : 0;
+        pace.since_seconds += LOOK_SECONDS;
         seen = lsn;
-        if (due(c, idle))
-            collect_in_background(c);
+        if (due(c, &pace)) {
+            pace.pause_seconds = fold_collector_pause(pace.pause_seconds, collect_in_background(c));
+            pace.since_seconds = 0;
+        }
         fold_lock_take(&c->lock);
     }
     fold_lock_drop(&c->lock);

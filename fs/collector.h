@@ -22,11 +22,23 @@ struct fold_collector_look {
     uint64_t logical;  /* bytes of all files */
     unsigned idle_seconds;
     uint64_t host_free, host_blocks; /* blocks of the host filesystem */
+    unsigned since_seconds;          /* the last cycle that started by itself */
+    unsigned pause_seconds;          /* what fold_collector_pause said then */
 };
 
 /* True if it is time: a large part was released; or some of it and nobody is writing; or any of it
- * and the host has little left. Pure. */
+ * and the host has little left, unless that was in vain a short while ago. Pure. */
 bool fold_collector_due(const struct fold_collector_look *l);
+
+/* A cycle that freed less was in vain. */
+#define FOLD_COLLECT_WORTH_BYTES (1ull << 20)
+/* Pauses between cycles in vain while the host has little left: the first, and the longest. */
+#define FOLD_COLLECT_PAUSE_FIRST 10u
+#define FOLD_COLLECT_PAUSE_MOST  160u
+
+/* Seconds to wait after a cycle that freed so much, when the pause before it was `before`: none if
+ * it was worth it, else twice as long as before. Pure. */
+unsigned fold_collector_pause(unsigned before, uint64_t freed);
 
 /* Starts the background thread. -ENOMEM, -EAGAIN. */
 int fold_collector_create(struct fold_session *s, struct fold_collector **out) FOLD_MUST;

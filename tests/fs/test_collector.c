@@ -55,12 +55,41 @@ static void little_left(void **state)
     assert_false(fold_collector_due(&l));
 }
 
+/* While the host has little left, what frees nothing is tried less and less often. */
+static void in_vain(void **state)
+{
+    (void)state;
+    struct fold_collector_look l = plenty(1, 8000 * MIB, 0);
+    l.host_free = 99;
+    l.pause_seconds = fold_collector_pause(0, FOLD_COLLECT_WORTH_BYTES - 1);
+    assert_int_equal(l.pause_seconds, FOLD_COLLECT_PAUSE_FIRST);
+    assert_false(fold_collector_due(&l));
+    l.since_seconds = FOLD_COLLECT_PAUSE_FIRST - 1;
+    assert_false(fold_collector_due(&l));
+    l.since_seconds++;
+    assert_true(fold_collector_due(&l));
+    unsigned looks = 0;
+    for (unsigned pause = 0; pause < FOLD_COLLECT_PAUSE_MOST; looks++) {
+        unsigned next = fold_collector_pause(pause, 0);
+        assert_true(next > pause);
+        pause = next;
+    }
+    assert_int_equal(looks, 5);
+    assert_int_equal(fold_collector_pause(FOLD_COLLECT_PAUSE_MOST, 0), FOLD_COLLECT_PAUSE_MOST);
+    /* It paid: the next is due at once. And much garbage does not wait for a pause to end. */
+    assert_int_equal(fold_collector_pause(FOLD_COLLECT_PAUSE_MOST, FOLD_COLLECT_WORTH_BYTES), 0);
+    l = plenty(256 * MIB, 0, 0);
+    l.pause_seconds = FOLD_COLLECT_PAUSE_MOST;
+    assert_true(fold_collector_due(&l));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(much_garbage),
         cmocka_unit_test(idle),
         cmocka_unit_test(little_left),
+        cmocka_unit_test(in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
