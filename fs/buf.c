@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Request buffers are anonymous mappings recycled through a free list; arenas are plain malloc.
+ * Pages change places by remapping. A range that pages are moved away from stays mapped all the
+ * time, so that nobody else's mapping can get between.
  */
 #include "fs/buf.h"
 
@@ -103,6 +105,12 @@ void fold_bufpool_destroy(struct fold_bufpool *p)
     free(p);
 }
 
+static uint8_t *new_map(const struct fold_bufpool *p)
+{
+    void *map = mmap(NULL, p->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return map != MAP_FAILED ? map : NULL;
+}
+
 struct fold_buf *fold_bufpool_get(struct fold_bufpool *p)
 {
     fold_lock_take(&p->lock);
@@ -116,9 +124,8 @@ struct fold_buf *fold_bufpool_get(struct fold_bufpool *p)
         b = calloc(1, sizeof *b);
         if (b == NULL)
             return NULL;
-        uint8_t *map =
-            mmap(NULL, p->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (map == MAP_FAILED) {
+        uint8_t *map = new_map(p);
+        if (map == NULL) {
             free(b);
             return NULL;
         }
@@ -128,4 +135,39 @@ struct fold_buf *fold_bufpool_get(struct fold_bufpool *p)
     }
     atomic_store(&b->refs, 1);
     return b;
+}
+
+void *fold_bufpool_spare(const struct fold_bufpool *p)
+{
+    return new_map(p);
+}
+
+void fold_bufpool_spare_free(const struct fold_bufpool *p, void *spare)
+{
+    if (spare != NULL)
+        munmap(spare, p->map_len);
+}
+
+/* Moves pages; `from` stays mapped, without any. */
+static int move_pages_over(const struct fold_bufpool *p, void *from, void *to)
+{
+    void *got =
+        mremap(from, p->map_len, p->map_len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+    return got == MAP_FAILED ? -errno : 0;
+}
+
+int fold_bufpool_move(struct fold_bufpool *p, struct fold_buf *fixed, struct fold_buf *fresh,
+                      void **spare)
+{
+    uint8_t *kept = fixed->mem + p->lead - PAGE;
+    uint8_t *given = fresh->mem + p->lead - PAGE;
+    int rc = move_pages_over(p, kept, *spare);
+    if (rc != 0)
+        return rc;
+    fresh->mem = (uint8_t *)*spare + PAGE - p->lead;
+    *spare = given;
+    /* A failure leaves `fixed` without pages; they come as they are touched. */
+    rc = move_pages_over(p, given, kept);
+    (void)rc;
+    return 0;
 }

@@ -54,4 +54,17 @@ void fold_bufpool_destroy(struct fold_bufpool *p);
 /* A buffer with one reference. NULL if out of memory. */
 struct fold_buf *fold_bufpool_get(struct fold_bufpool *p);
 
+/*
+ * For a buffer that the kernel writes to at a fixed address: moves what `fixed` holds into `fresh`,
+ * both of this pool and with no other user, without copying. `fixed` keeps its address and gets the
+ * pages that `fresh` had; `fresh` gets another address. `*spare` is address space from
+ * fold_bufpool_spare, and is exchanged for another piece. -errno: nothing has changed.
+ */
+int fold_bufpool_move(struct fold_bufpool *p, struct fold_buf *fixed, struct fold_buf *fresh,
+                      void **spare) FOLD_MUST;
+
+/* Address space for fold_bufpool_move, without memory; NULL if there is none. */
+void *fold_bufpool_spare(const struct fold_bufpool *p);
+void fold_bufpool_spare_free(const struct fold_bufpool *p, void *spare);
+
 #endif

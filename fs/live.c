@@ -7,6 +7,7 @@
 #include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/flush.h"
+#include "fs/loop.h"
 #include "fs/scrubber.h"
 #include "fs/refold.h"
 #include "fs/session.h"
@@ -56,6 +57,7 @@ static int live_stats(void *session, json_t *args, struct fold_control_reply *re
     struct fold_ingest_counts n;
     fold_dedup_counts(s->dedup, &n);
     st.mounted = true;
+    st.transport = fold_loop_on_ring(atomic_load(&s->loop)) ? "uring" : "device";
     st.ingest = (struct fold_stats_ingest){
         .bytes_in = n.bytes_in,
         .zero_bytes = n.zero_bytes,

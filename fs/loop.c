@@ -5,10 +5,17 @@
  * read from the raw request here: the set-id wishes of the kernel; a request for a file without a
  * name is handed to it as a create; and what it cannot ask for is added to the INIT reply in the
  * write hook.
+ *
+ * The ring is made while INIT is answered, before the reply asks for it: what fails until then
+ * leaves the device as it always was. Afterwards only forgets and interrupts are read here, by one
+ * thread that lets them gather.
  */
 #include "fs/loop.h"
 
 #include "fs/ops.h"
+#include "fs/ring.h"
+#include "fs/ring_offer.h"
+#include "fs/ring_proto.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
@@ -22,7 +29,10 @@
 #define WRITE_LEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define REQUEST_BYTES                                                                              \
     (256u * 4096u + 4096u) /* what libfuse's session expects a read to be able to return */
-#define KEPT_BUFFERS 64u
+#define KEPT_BUFFERS  64u
+#define PAYLOAD_BYTES (REQUEST_BYTES - 4096u) /* of a request or reply: max_write, max_read */
+/* How long forgets gather where they are all that is read. */
+#define GATHER_MS 2
 /* Pause before memory for a buffer is asked for again. */
 #define SHORT_OF_MEMORY_MS 20
 
@@ -38,6 +48,7 @@ struct fold_loop {
     struct fold_session *session;
     struct fuse_session *fuse;
     struct fold_bufpool *pool;
+    _Atomic(struct fold_ring *) ring; /* NULL: not used */
     int fd;
     _Atomic int ready_fd;
     _Atomic uint64_t init_unique; /* of the INIT request, until it is answered */
@@ -73,10 +84,45 @@ static void order_request(void)
 #define order_request() ((void)0)
 #endif
 
+static void serve_ring(void *arg, uint8_t *request, size_t len, struct fold_buf *buf);
+
+static int make_ring(struct fold_loop *l)
+{
+    struct fold_ring *r = NULL;
+    int rc = fold_ring_create(l->fd, PAYLOAD_BYTES, serve_ring, l, &r);
+    if (rc == 0)
+        atomic_store(&l->ring, r);
+    return rc;
+}
+
+/* The flag that asks for the ring, 0 to leave it. */
+static uint64_t ring_flag(struct fold_loop *l)
+{
+    int use = l->session->opt.uring;
+    if ((l->offered & FOLD_RING_INIT_FLAG) == 0 || use == FOLD_URING_OFF) {
+        if (use == FOLD_URING_ON)
+            fold_error("the kernel does not offer FUSE over io_uring; requests go through "
+                       "/dev/fuse");
+        return 0;
+    }
+    int rc = atomic_load(&l->ring) == NULL ? make_ring(l) : 0;
+    if (rc != 0)
+        fold_warn("FUSE over io_uring: %s; requests go through /dev/fuse", fold_err_text(rc));
+    return rc == 0 ? FOLD_RING_INIT_FLAG : 0;
+}
+
+bool fold_loop_on_ring(const struct fold_loop *l)
+{
+    const struct fold_ring *r = l != NULL ? atomic_load(&l->ring) : NULL;
+    return r != NULL && fold_ring_running(r);
+}
+
 static void add_init_flags(struct fold_loop *l, struct fuse_init_out *out)
 {
     uint64_t wanted = INIT_KILLPRIV_V2 | INIT_PARALLEL | INIT_DIRECT_MMAP;
     uint64_t got = wanted & l->offered;
+    if ((l->offered & INIT_EXT) != 0)
+        got |= ring_flag(l);
     out->flags |= (uint32_t)got;
     if ((l->offered & INIT_EXT) != 0) {
         out->flags |= (uint32_t)INIT_EXT;
@@ -89,7 +135,8 @@ static void add_init_flags(struct fold_loop *l, struct fuse_init_out *out)
 
 static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
-    struct fold_loop *l = ((struct fold_session *)userdata)->loop;
+    struct fold_loop *l =
+        atomic_load_explicit(&((struct fold_session *)userdata)->loop, memory_order_acquire);
     uint64_t init = atomic_load_explicit(&l->init_unique, memory_order_acquire);
     bool is_init = false;
     if (FOLD_UNLIKELY(init != 0) && iov[0].iov_len == sizeof(struct fuse_out_header)) {
@@ -99,9 +146,15 @@ static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
             add_init_flags(l, iov[1].iov_base);
     }
     order_reply();
+    struct fold_ring *ring = atomic_load_explicit(&l->ring, memory_order_acquire);
+    if (ring != NULL && fold_ring_reply(ring, iov, count))
+        return 0; /* libfuse looks for errors only */
     ssize_t n = writev(fd, iov, count);
     if (is_init && n > 0) {
         atomic_store(&l->init_unique, 0);
+        if (ring != NULL && (((struct fuse_init_out *)iov[1].iov_base)->flags2 &
+                             (uint32_t)(FOLD_RING_INIT_FLAG >> 32)) != 0)
+            fold_ring_start(ring);
         int ready = atomic_exchange(&l->ready_fd, -1);
         if (ready >= 0) {
             if (write(ready, "", 1) != 1)
@@ -132,11 +185,16 @@ int fold_loop_create(struct fold_session *s, struct fuse_session *fuse, int read
     int rc = fold_bufpool_create(REQUEST_BYTES, WRITE_LEAD, KEPT_BUFFERS, &l->pool);
     if (rc == 0)
         rc = fuse_session_custom_io(fuse, &io, l->fd);
+    if (rc == 0 && s->opt.uring == FOLD_URING_ON) {
+        rc = fold_ring_offered();
+        if (rc == 0)
+            rc = make_ring(l);
+    }
     if (rc != 0) {
         fold_loop_destroy(l);
         return rc < 0 ? rc : -EINVAL;
     }
-    s->loop = l;
+    atomic_store(&s->loop, l);
     *out = l;
     return 0;
 }
@@ -145,6 +203,7 @@ void fold_loop_destroy(struct fold_loop *l)
 {
     if (l == NULL)
         return;
+    fold_ring_destroy(atomic_load(&l->ring));
     fold_bufpool_destroy(l->pool);
     free(l);
 }
@@ -199,6 +258,29 @@ static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
     }
 }
 
+/* Handles a request with libfuse; `current` is the buffer it lies in, if it may be kept. */
+static void dispatch(struct fold_loop *l, uint8_t *mem, size_t len)
+{
+    order_request();
+    look_at(l, mem, len);
+    struct fuse_buf request = {.size = len, .mem = mem};
+    fuse_session_process_buf(l->fuse, &request);
+}
+
+static void serve_ring(void *arg, uint8_t *request, size_t len, struct fold_buf *buf)
+{
+    current = buf;
+    dispatch(arg, request, len);
+    fold_buf_put(current);
+    current = NULL;
+}
+
+static void nap(unsigned ms)
+{
+    const struct timespec t = {.tv_nsec = ms * 1000000l};
+    nanosleep(&t, NULL);
+}
+
 /* 1 to go on, 0 when the session has ended, negative on failure. */
 static int serve_one(struct fold_loop *l)
 {
@@ -206,8 +288,7 @@ static int serve_one(struct fold_loop *l)
         current = fold_bufpool_get(l->pool);
         /* The kernel keeps the requests meanwhile; a thread that ended would be lost for good. */
         if (current == NULL) {
-            const struct timespec nap = {.tv_nsec = SHORT_OF_MEMORY_MS * 1000000};
-            nanosleep(&nap, NULL);
+            nap(SHORT_OF_MEMORY_MS);
             return 1;
         }
     }
@@ -219,10 +300,7 @@ static int serve_one(struct fold_loop *l)
     }
     if ((size_t)n < sizeof(struct fuse_in_header))
         return n == 0 ? 0 : -EIO;
-    order_request();
-    look_at(l, current->mem, (size_t)n);
-    struct fuse_buf request = {.size = (size_t)n, .mem = current->mem};
-    fuse_session_process_buf(l->fuse, &request);
+    dispatch(l, current->mem, (size_t)n);
     /* A buffer that was kept, even if it has been given back meanwhile, returns to the pool with
      * its charge. */
     if (current->charged || atomic_load_explicit(&current->refs, memory_order_acquire) > 1) {
@@ -232,12 +310,16 @@ static int serve_one(struct fold_loop *l)
     return 1;
 }
 
-static void *serve(void *arg)
+static void *serve(struct fold_loop *l, bool first)
 {
-    struct fold_loop *l = arg;
     int rc;
-    while ((rc = serve_one(l)) > 0 && !fuse_session_exited(l->fuse))
-        ;
+    while ((rc = serve_one(l)) > 0 && !fuse_session_exited(l->fuse)) {
+        if (!fold_loop_on_ring(l))
+            continue;
+        if (!first)
+            break; /* one is enough */
+        nap(GATHER_MS);
+    }
     fold_buf_put(current);
     current = NULL;
     if (rc < 0)
@@ -248,7 +330,7 @@ static void *serve(void *arg)
 static void *serve_thread(void *arg)
 {
     pthread_setname_np(pthread_self(), "fold-loop");
-    return serve(arg);
+    return serve(arg, false);
 }
 
 int fold_loop_run(struct fold_loop *l, unsigned threads)
@@ -260,12 +342,15 @@ int fold_loop_run(struct fold_loop *l, unsigned threads)
             break;
         started++;
     }
-    int rc = (int)(intptr_t)serve(l);
+    int rc = (int)(intptr_t)serve(l, true);
     for (unsigned i = 0; i < started; i++) {
         void *ret;
         pthread_join(more[i], &ret);
         if (rc == 0)
             rc = (int)(intptr_t)ret;
     }
+    struct fold_ring *ring = atomic_load(&l->ring);
+    if (ring != NULL)
+        fold_ring_stop(ring);
     return rc;
 }

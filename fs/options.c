@@ -42,6 +42,13 @@ static const struct word codec_words[] = {
     {NULL, 0},
 };
 
+static const struct word uring_words[] = {
+    {"auto", FOLD_URING_AUTO},
+    {"on", FOLD_URING_ON},
+    {"off", FOLD_URING_OFF},
+    {NULL, 0},
+};
+
 /* The offset of a field, which must have the type the option's kind writes. */
 #define FIELD(f, type)                                                                             \
     (offsetof(struct fold_mount_options, f) +                                                      \

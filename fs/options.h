@@ -12,6 +12,9 @@
 
 enum fold_atime { FOLD_ATIME_RELATIVE, FOLD_ATIME_NEVER, FOLD_ATIME_STRICT };
 
+/* FUSE over io_uring: where the kernel offers it, or the mount fails, or never. */
+enum fold_uring_use { FOLD_URING_AUTO, FOLD_URING_ON, FOLD_URING_OFF };
+
 /* Value of `codec`: new chunks are compressed as mkfs said; otherwise an enum fold_codec. */
 #define FOLD_MOUNT_CODEC_VOLUME (-1)
 
@@ -27,6 +30,7 @@ struct fold_mount_options {
     int atime;  /* enum fold_atime; the daemon keeps access times, the kernel does not */
     int verify; /* enum fold_verify */
     int codec;  /* FOLD_MOUNT_CODEC_VOLUME or enum fold_codec */
+    int uring;  /* enum fold_uring_use */
     unsigned commit_seconds;
     unsigned threads; /* 0: as many as suit the CPUs */
     unsigned workers; /* likewise */

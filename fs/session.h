@@ -43,7 +43,7 @@ struct fold_session {
     struct fold_pagecache *pages;
     struct fold_refolder *refolder; /* NULL on a read-only mount */
     struct fold_control *control;
-    struct fold_loop *loop;
+    _Atomic(struct fold_loop *) loop; /* NULL until mounted */
     struct fuse_session *fuse;
     _Atomic int64_t space_left;     /* fs/space.c: bytes that may still be accepted */
     _Atomic uint64_t space_seen_ms; /* fs/space.c: when the host was asked */

@@ -119,6 +119,8 @@ json_t *fold_stats_to_json(const struct fold_stats *s)
     bad |= set_count(o, "open_segments", s->open_segments);
     bad |= set_count(o, "damaged_chunks", s->damaged_chunks);
     bad |= set_count(o, "healed_chunks", s->healed_chunks);
+    if (s->transport != NULL)
+        bad |= json_object_set_new(o, "transport", json_string(s->transport));
     bad |= json_object_set_new(o, "kernel_level", json_string(s->kernel_level));
     bad |= json_object_set_new(o, "ingest", ingest_json(&s->ingest));
     bad |= json_object_set_new(o, "kernels", kernels_json(s));

@@ -45,6 +45,7 @@ struct fold_stats {
     uint64_t damaged_chunks; /* found since the volume was opened */
     uint64_t healed_chunks;
     bool mounted;
+    const char *transport;    /* "uring" or "device", NULL where nothing is mounted */
     const char *kernel_level; /* static storage */
     struct fold_stats_ingest ingest;
     struct fold_kernel_count kernel[FOLD_KERNELS]; /* calls in this process */

@@ -43,6 +43,7 @@ static void defaults_depend_on_root(void **state)
     assert_int_equal(opt.verify, FOLD_VERIFY_FIRST);
     assert_int_equal(opt.codec, FOLD_MOUNT_CODEC_VOLUME);
     assert_int_equal(opt.atime, FOLD_ATIME_RELATIVE);
+    assert_int_equal(opt.uring, FOLD_URING_AUTO);
     assert_true(opt.dirty_bytes > 0 && opt.index_cache_bytes > 0 && opt.chunk_cache_bytes > 0);
     fold_mount_options_init(&opt, false);
     assert_false(opt.allow_other || opt.suid || opt.dev);
@@ -57,7 +58,8 @@ static void every_kind_is_set(void **state)
                   "chunk_cache=1.5G,"
                   "dirty_bytes=33554432,threads=3,workers=2,nosuid,nodev,noexec,auto_unmount,debug,"
                   "readahead=0,"
-                  "max_read=128K");
+                  "max_read=128K,uring=on");
+    assert_int_equal(opt.uring, FOLD_URING_ON);
     assert_true(opt.read_only && opt.allow_other && opt.auto_unmount && opt.debug);
     assert_false(opt.suid || opt.dev || opt.exec);
     assert_int_equal(opt.atime, FOLD_ATIME_NEVER);

@@ -29,6 +29,7 @@ static void an_empty_volume(void **state)
     assert_true(number(o, "compress_ratio") == 1.0);
     assert_true(number(o, "total_ratio") == 1.0);
     assert_true(number(o, "mean_chunk_bytes") == 0);
+    assert_null(json_object_get(o, "transport"));
     assert_string_equal(json_string_value(json_object_get(o, "uuid")),
                         "00000000-0000-0000-0000-000000000000");
     json_decref(o);
@@ -53,6 +54,7 @@ static void every_key_is_there(void **state)
         .stored_bytes = 1ull << 40,
         .chunks = 1u << 26,
         .mounted = true,
+        .transport = "device",
         .kernel_level = "avx2"};
     s.ingest.duplicate_bytes = 4ull << 40;
     fold_kernels_counts(s.kernel);
@@ -67,6 +69,7 @@ static void every_key_is_there(void **state)
     assert_string_equal(json_string_value(json_object_get(o, "uuid")),
                         "01234567-89ab-4def-8001-0203040506ff");
     assert_string_equal(json_string_value(json_object_get(o, "kernel_level")), "avx2");
+    assert_string_equal(json_string_value(json_object_get(o, "transport")), "device");
     assert_true(number(o, "dedup_ratio") == 3.0);
     assert_true(number(o, "compress_ratio") == 2.0);
     assert_true(number(o, "total_ratio") == 6.0);
