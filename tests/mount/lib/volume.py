@@ -137,7 +137,11 @@ class Volume:
         if PLAIN or not self.daemon:
             return
         self.daemon.send_signal(signal.SIGKILL)
-        self.daemon.wait()
+        try:
+            self.daemon.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # one of its threads waits for the kernel, which waits for the daemon
+            subprocess.run(["umount", "-f", self.mnt], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.daemon.wait()
         self.daemon = None
         for _ in range(200):
             if subprocess.run(["umount", "-l", self.mnt], stdout=subprocess.DEVNULL,
