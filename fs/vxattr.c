@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Measured by meta/usage.h inside the gate, so that no chunk goes away meanwhile. A collection that
- * moves chunks at that very time can make `unique` count one of them as it was.
+ * What is written is stored first, but not made durable: whoever may only read the file cannot have
+ * it synced. Measured by meta/usage.h inside the gate, so that no chunk goes away meanwhile. A
+ * collection that moves chunks at that very time can make `unique` count one of them as it was.
  */
 #include "fs/vxattr.h"
 
 #include "fs/filesum.h"
 #include "fs/flush.h"
 #include "fs/session.h"
+#include "fs/turn.h"
 #include "meta/base/gate.h"
 #include "meta/base/workers.h"
 #include "meta/usage.h"
@@ -25,6 +27,7 @@ struct value {
 };
 
 struct task {
+    struct fold_turn turn;
     fuse_req_t req;
     fuse_ino_t ino;
     size_t size;
@@ -93,11 +96,8 @@ static int measure(struct fold_session *s, const struct task *t, struct fold_ino
     struct fold_usage_options opt = {.here_only = !t->value->walks};
     struct fold_usage row, usage;
     fold_ino from = inode->ino;
-    int rc = s->opt.read_only ? 0 : fold_flush_inode(s, inode);
-    if (rc != 0)
-        return rc;
     unsigned token = fold_gate_enter(s->gate);
-    rc = fold_usage_measure(s->volume->store, s->volume->catalog, &from, 1, &opt, &row, &usage);
+    int rc = fold_usage_measure(s->volume->store, s->volume->catalog, &from, 1, &opt, &row, &usage);
     fold_gate_leave(s->gate, token);
     if (rc == 0)
         t->value->print(&usage, text);
@@ -115,7 +115,8 @@ static int checksum(struct fold_session *s, const struct task *t, struct fold_in
     return rc;
 }
 
-static int find_out(struct fold_session *s, const struct task *t, char text[VALUE_BYTES])
+/* FOLD_TURN_WAITS: the request was left waiting for a flush of the file (fs/turn.h). */
+static int find_out(struct fold_session *s, struct task *t, char text[VALUE_BYTES])
 {
     struct fold_inode *inode;
     int rc = fold_itable_get(s->inodes, t->ino, &inode);
@@ -123,7 +124,13 @@ static int find_out(struct fold_session *s, const struct task *t, char text[VALU
         return rc;
     if (!S_ISREG(inode->type))
         rc = -ENODATA;
-    else if (t->value->print != NULL)
+    else if (!s->opt.read_only && (t->value->print != NULL || t->size > 0))
+        rc = fold_flush_in_turn(s, inode, &t->turn);
+    if (rc != 0) {
+        fold_itable_put(s->inodes, inode);
+        return rc;
+    }
+    if (t->value->print != NULL)
         rc = measure(s, t, inode, text);
     else
         rc = checksum(s, t, inode, text);
@@ -136,6 +143,8 @@ static void answer(void *arg)
     struct task *t = arg;
     char text[VALUE_BYTES];
     int rc = find_out(fold_req_session(t->req), t, text);
+    if (rc == FOLD_TURN_WAITS)
+        return;
     if (rc == 0 && t->size > 0 && t->size < strlen(text))
         rc = -ERANGE;
     if (rc != 0)
@@ -161,7 +170,7 @@ void fold_vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
         fold_reply(req, -ENOMEM);
         return;
     }
-    *t = (struct task){req, ino, size, value};
+    *t = (struct task){{.fn = answer, .arg = t}, req, ino, size, value};
     if (fold_workers_submit(s->workers, answer, t) != 0)
         answer(t);
 }
