@@ -30,22 +30,23 @@ static int next(struct fold_session *s, struct fold_inode *inode, uint64_t off, 
 {
     while (off < size) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
-        uint64_t found = page_no;
-        int rc = fold_recipe_next(fold_session_catalog(s), inode->ino, page_no, &found);
-        if (rc != 0 && rc != -ENOENT)
+        uint64_t end = FOLD_MIN(size, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
+        struct fold_cached_page *page;
+        int rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
+        if (rc != 0)
             return rc;
-        if (rc == -ENOENT || found > page_no) {
-            /* Nothing is mapped up to there. */
-            if (!data || rc == -ENOENT)
+        if (page->page.count == 0) { /* nothing is mapped up to the next page there is */
+            fold_cached_put(&page->cached);
+            uint64_t found = 0;
+            rc = data ? fold_recipe_next(fold_session_catalog(s), inode->ino, page_no + 1, &found)
+                      : -ENOENT;
+            if (rc == -ENOENT)
                 break;
+            if (rc != 0)
+                return rc;
             off = found * FOLD_PAGE_BYTES;
             continue;
         }
-        uint64_t end = FOLD_MIN(size, (page_no + 1) * (uint64_t)FOLD_PAGE_BYTES);
-        struct fold_cached_page *page;
-        rc = fold_pagecache_get(s->pages, inode->ino, page_no, &page);
-        if (rc != 0)
-            return rc;
         bool hit = false;
         for (uint32_t i = fold_page_find(&page->page, off); !hit && off < end; i++) {
             const struct fold_extent *x = i < page->page.count ? &page->page.extents[i] : NULL;
