@@ -30,6 +30,30 @@ static bool ident_sane(const struct fold_seg_ident *id)
            id->capacity >= FOLD_SEG_MIN_BYTES && id->capacity <= FOLD_SEG_MAX_BYTES;
 }
 
+/* What header and footer begin with. */
+static void put_ident(struct fold_wr *w, uint64_t magic, const struct fold_seg_ident *id)
+{
+    fold_wr_u64(w, magic);
+    fold_wr_u16(w, VERSION);
+    fold_wr_u8(w, id->fp_width);
+    fold_wr_u8(w, 0);
+    fold_wr_u32(w, id->seg);
+    fold_wr_u64(w, id->salt);
+    fold_wr_u32(w, id->capacity);
+}
+
+/* False if the bytes are no such beginning of segment `seg`. */
+static bool get_ident(struct fold_rd *r, uint64_t magic, uint32_t seg, struct fold_seg_ident *id)
+{
+    bool known = fold_rd_u64(r) == magic && fold_rd_u16(r) == VERSION;
+    id->fp_width = fold_rd_u8(r);
+    known = fold_rd_u8(r) == 0 && known;
+    id->seg = fold_rd_u32(r);
+    id->salt = fold_rd_u64(r);
+    id->capacity = fold_rd_u32(r);
+    return known && !r->bad && id->seg == seg && ident_sane(id);
+}
+
 void fold_seg_file_name(uint32_t seg, const char *suffix, char name[FOLD_SEG_NAME_BYTES])
 {
     (void)snprintf(name, FOLD_SEG_NAME_BYTES, "%08x%.4s", seg, suffix);
@@ -62,13 +86,7 @@ void fold_seg_header_encode(const struct fold_seg_ident *id, uint8_t out[FOLD_SE
 {
     memset(out, 0, FOLD_SEG_HEADER_BYTES);
     struct fold_wr w = fold_wr_init(out, HEADER_COPY);
-    fold_wr_u64(&w, HEADER_MAGIC);
-    fold_wr_u16(&w, VERSION);
-    fold_wr_u8(&w, id->fp_width);
-    fold_wr_u8(&w, 0);
-    fold_wr_u32(&w, id->seg);
-    fold_wr_u64(&w, id->salt);
-    fold_wr_u32(&w, id->capacity);
+    put_ident(&w, HEADER_MAGIC, id);
     w.p = out + HEADER_COPY - FOLD_CRC_BYTES;
     fold_crc_put(&w);
     assert(!w.bad);
@@ -81,13 +99,7 @@ static int header_copy_decode(const uint8_t *in, uint32_t seg, struct fold_seg_i
         return -FOLD_E_BAD_SEGMENT;
     struct fold_rd r = fold_rd_init(in, HEADER_COPY);
     struct fold_seg_ident id;
-    bool known = fold_rd_u64(&r) == HEADER_MAGIC && fold_rd_u16(&r) == VERSION;
-    id.fp_width = fold_rd_u8(&r);
-    known = fold_rd_u8(&r) == 0 && known;
-    id.seg = fold_rd_u32(&r);
-    id.salt = fold_rd_u64(&r);
-    id.capacity = fold_rd_u32(&r);
-    if (r.bad || !known || id.seg != seg || !ident_sane(&id))
+    if (!get_ident(&r, HEADER_MAGIC, seg, &id))
         return -FOLD_E_BAD_SEGMENT;
     *out = id;
     return 0;
@@ -113,13 +125,7 @@ void fold_seg_tail_encode(const struct fold_seg_ident *id, struct fold_seg_foote
     }
     footer->table_crc = crc_of(out, table_bytes);
     struct fold_wr w = fold_wr_init(out + table_bytes, FOLD_SEG_FOOTER_BYTES);
-    fold_wr_u64(&w, FOOTER_MAGIC);
-    fold_wr_u16(&w, VERSION);
-    fold_wr_u8(&w, id->fp_width);
-    fold_wr_u8(&w, 0);
-    fold_wr_u32(&w, id->seg);
-    fold_wr_u64(&w, id->salt);
-    fold_wr_u32(&w, id->capacity);
+    put_ident(&w, FOOTER_MAGIC, id);
     fold_wr_u32(&w, footer->data_end);
     fold_wr_u32(&w, footer->count);
     fold_wr_u32(&w, footer->table_crc);
@@ -146,19 +152,14 @@ int fold_seg_footer_decode(const uint8_t in[FOLD_SEG_FOOTER_BYTES], uint32_t seg
     struct fold_rd r = fold_rd_init(in, FOLD_SEG_FOOTER_BYTES);
     struct fold_seg_ident who;
     struct fold_seg_footer f;
-    bool known = fold_rd_u64(&r) == FOOTER_MAGIC && fold_rd_u16(&r) == VERSION;
-    who.fp_width = fold_rd_u8(&r);
-    known = fold_rd_u8(&r) == 0 && known;
-    who.seg = fold_rd_u32(&r);
-    who.salt = fold_rd_u64(&r);
-    who.capacity = fold_rd_u32(&r);
+    bool known = get_ident(&r, FOOTER_MAGIC, seg, &who);
     f.data_end = fold_rd_u32(&r);
     f.count = fold_rd_u32(&r);
     f.table_crc = fold_rd_u32(&r);
     f.raw_bytes = fold_rd_u64(&r);
     f.stored_bytes = fold_rd_u64(&r);
     f.whole_end = fold_rd_u32(&r);
-    if (r.bad || !known || who.seg != seg || !ident_sane(&who) || !footer_sane(&f, file_bytes))
+    if (r.bad || !known || !footer_sane(&f, file_bytes))
         return -FOLD_E_BAD_SEGMENT;
     *id = who;
     *out = f;
