@@ -13,6 +13,9 @@
 
 #include "tests/hashing/filter_keys.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+
 #define BATCH 1024
 
 static inline struct fold_filter *filter_of(uint64_t keys)
@@ -56,6 +59,16 @@ static inline struct fold_filter_info info_of(const struct fold_filter *f)
     struct fold_filter_info info;
     fold_filter_info(f, &info);
     return info;
+}
+
+/* A directory of its own; returns it open. */
+static inline int temp_dir(char path[32])
+{
+    (void)snprintf(path, 32, "/tmp/fold-filter-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    int fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(fd >= 0);
+    return fd;
 }
 
 #endif

@@ -17,15 +17,6 @@ static bool is_maybe(const struct fold_filter *f, uint64_t i)
     return count_maybe(f, i, i + 1) == 1;
 }
 
-static int temp_dir(char path[32])
-{
-    (void)snprintf(path, 32, "/tmp/fold-filter-XXXXXX");
-    assert_non_null(mkdtemp(path));
-    int fd = open(path, O_RDONLY | O_DIRECTORY);
-    assert_true(fd >= 0);
-    return fd;
-}
-
 static void empty_says_no(void **state)
 {
     (void)state;

@@ -13,15 +13,6 @@
 #include <stdio.h>
 #include <time.h>
 
-static int temp_dir(char path[32])
-{
-    (void)snprintf(path, 32, "/tmp/fold-filter-XXXXXX");
-    assert_non_null(mkdtemp(path));
-    int fd = open(path, O_RDONLY | O_DIRECTORY);
-    assert_true(fd >= 0);
-    return fd;
-}
-
 static void save_and_load(void **state)
 {
     (void)state;

@@ -8,12 +8,19 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+/* An empty file in a directory of its own. */
+static int open_new(struct rig *r)
+{
+    rig_dir(r);
+    int fd = fold_io_open(r->fd, "f", O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    return fd;
+}
+
 static void moves_all_bytes(void **state FOLD_UNUSED)
 {
-    struct rig r;
-    rig_dir(&r);
-    int fd = fold_io_open(r.fd, "f", O_RDWR | O_CREAT, 0600);
-    assert_true(fd >= 0);
+    struct rig r = {0};
+    int fd = open_new(&r);
     char a[] = "hello ";
     char b[] = "";
     char c[] = "world";
@@ -24,8 +31,7 @@ static void moves_all_bytes(void **state FOLD_UNUSED)
     assert_memory_equal(got, "hello world", 11);
     assert_int_equal(fold_io_pread(fd, got, 11, 4), -ENODATA);
     (void)close(fd);
-    (void)close(r.fd);
-    (void)nftw(r.path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    rig_fini(&r);
 }
 
 static int one_byte(void *arg FOLD_UNUSED, enum fold_io_op op, int fd FOLD_UNUSED,
@@ -36,10 +42,8 @@ static int one_byte(void *arg FOLD_UNUSED, enum fold_io_op op, int fd FOLD_UNUSE
 
 static void completes_short_writes(void **state FOLD_UNUSED)
 {
-    struct rig r;
-    rig_dir(&r);
-    int fd = fold_io_open(r.fd, "f", O_RDWR | O_CREAT, 0600);
-    assert_true(fd >= 0);
+    struct rig r = {0};
+    int fd = open_new(&r);
     char a[] = "abc";
     char b[] = "defgh";
     struct iovec iov[] = {{a, 3}, {b, 5}};
@@ -50,8 +54,7 @@ static void completes_short_writes(void **state FOLD_UNUSED)
     assert_int_equal(fold_io_pread(fd, got, 8, 0), 0);
     assert_memory_equal(got, "abcdefgh", 8);
     (void)close(fd);
-    (void)close(r.fd);
-    (void)nftw(r.path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    rig_fini(&r);
 }
 
 static void check_content(const struct rig *r, const char *want)
@@ -66,7 +69,7 @@ static void check_content(const struct rig *r, const char *want)
 
 static void replaces_whole_files(void **state FOLD_UNUSED)
 {
-    struct rig r;
+    struct rig r = {0};
     rig_dir(&r);
     assert_int_equal(fold_io_replace(r.fd, "f", "old", 3, 0600), 0);
     check_content(&r, "old");
@@ -93,8 +96,7 @@ static void replaces_whole_files(void **state FOLD_UNUSED)
     size_t len;
     assert_int_equal(fold_io_slurp(r.fd, "f", 4, &data, &len), -EFBIG);
     assert_int_equal(fold_io_slurp(r.fd, "none", 4, &data, &len), -ENOENT);
-    (void)close(r.fd);
-    (void)nftw(r.path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    rig_fini(&r);
 }
 
 static int count_names(void *arg, const char *name)
@@ -106,7 +108,7 @@ static int count_names(void *arg, const char *name)
 
 static void lists_names(void **state FOLD_UNUSED)
 {
-    struct rig r;
+    struct rig r = {0};
     rig_dir(&r);
     int count = 0;
     assert_int_equal(fold_io_mkdir(r.fd, "a", 0700), 0);
@@ -116,8 +118,7 @@ static void lists_names(void **state FOLD_UNUSED)
     assert_int_equal(fold_io_replace(r.fd, "c", "", 0, 0600), 0);
     count = 0;
     assert_int_equal(fold_io_list(r.fd, count_names, &count), -ECANCELED);
-    (void)close(r.fd);
-    (void)nftw(r.path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    rig_fini(&r);
 }
 
 static int touch(const uint8_t *map, uint8_t *out)
@@ -129,7 +130,7 @@ static int touch(const uint8_t *map, uint8_t *out)
 
 static void survives_faults_in_mappings(void **state FOLD_UNUSED)
 {
-    struct rig r;
+    struct rig r = {0};
     uint8_t byte = 0;
     rig_dir(&r);
     fold_guard_install();
@@ -154,8 +155,7 @@ static void survives_faults_in_mappings(void **state FOLD_UNUSED)
     assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     fold_io_unmap(map, 8192);
     (void)close(fd);
-    (void)close(r.fd);
-    (void)nftw(r.path, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    rig_fini(&r);
 }
 
 int main(void)

@@ -90,6 +90,15 @@ static void setup(struct place *p)
     assert_int_equal(fold_journal_resume(p->j), 0);
 }
 
+/* With record 1; record 2 was taken back. */
+static void setup_taken_back(struct place *p)
+{
+    setup(p);
+    assert_int_equal(append(p->j, 1), 0);
+    assert_int_equal(append(p->j, 2), 0);
+    assert_int_equal(fold_journal_take_back(p->j), 0);
+}
+
 static void teardown(struct place *p)
 {
     fold_journal_close(p->j, false);
@@ -122,10 +131,7 @@ static void takes_back_the_last_record(void **state)
 {
     (void)state;
     struct place p;
-    setup(&p);
-    assert_int_equal(append(p.j, 1), 0);
-    assert_int_equal(append(p.j, 2), 0);
-    assert_int_equal(fold_journal_take_back(p.j), 0);
+    setup_taken_back(&p);
     struct seen s = {0};
     replay(p.fd, &s);
     assert_int_equal(s.last, 1);
@@ -379,10 +385,7 @@ static void a_torn_repeat_is_no_record(void **state)
 {
     (void)state;
     struct place p;
-    setup(&p);
-    assert_int_equal(append(p.j, 1), 0);
-    assert_int_equal(append(p.j, 2), 0);
-    assert_int_equal(fold_journal_take_back(p.j), 0);
+    setup_taken_back(&p);
     int left = 1;
     fold_io_set_fault(short_write, &left);
     assert_int_equal(append(p.j, 2), -EIO);

@@ -37,6 +37,12 @@ static void teardown(struct bench *b)
     rig_fini(&b->rig);
 }
 
+static void finish(struct bench *b, int fd)
+{
+    (void)close(fd);
+    teardown(b);
+}
+
 static int append(struct bench *b, size_t n, size_t *done)
 {
     static uint8_t data[FOLD_SEGMENT_BATCH][CHUNK];
@@ -61,6 +67,14 @@ static void append_all(struct bench *b, size_t n)
     size_t done;
     assert_int_equal(append(b, n, &done), 0);
     assert_int_equal(done, n);
+}
+
+/* A segment of `n` records; returns its file. */
+static int setup_with(struct bench *b, size_t n)
+{
+    setup(b);
+    append_all(b, n);
+    return rig_file(&b->rig, "00000001.seg");
 }
 
 static void appends_until_full_and_seals(void **state FOLD_UNUSED)
@@ -90,8 +104,7 @@ static void appends_until_full_and_seals(void **state FOLD_UNUSED)
     assert_int_equal(entries[1].off, b.ends[0]);
     assert_true(entries[5].w[1] == rig_fp(11, 16).w[1]);
     free(entries);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 /* Scans the file as it is. */
@@ -109,9 +122,7 @@ static void torn_tails_are_cut(void **state FOLD_UNUSED)
     struct bench b;
     struct fold_segment_content c;
     bool clean;
-    setup(&b);
-    append_all(&b, 5);
-    int fd = rig_file(&b.rig, "00000001.seg");
+    int fd = setup_with(&b, 5);
     uint32_t last = b.ends[3];
     uint32_t end = b.ends[4];
     assert_int_equal(scan(&b, fd, &c, &clean), 0);
@@ -127,8 +138,7 @@ static void torn_tails_are_cut(void **state FOLD_UNUSED)
     assert_int_equal(ftruncate(fd, last), 0);
     assert_int_equal(scan(&b, fd, &c, &clean), 0);
     assert_true(clean && c.count == 4);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 static void any_flip_is_noticed(void **state FOLD_UNUSED)
@@ -136,9 +146,7 @@ static void any_flip_is_noticed(void **state FOLD_UNUSED)
     struct bench b;
     struct fold_segment_content c;
     bool clean;
-    setup(&b);
-    append_all(&b, 5);
-    int fd = rig_file(&b.rig, "00000001.seg");
+    int fd = setup_with(&b, 5);
     uint32_t head = fold_rec_header_bytes(16);
     for (uint32_t at = b.ends[1]; at < b.ends[1] + head + CHUNK; at++) {
         rig_flip(fd, at, at % 8);
@@ -149,8 +157,7 @@ static void any_flip_is_noticed(void **state FOLD_UNUSED)
         assert_int_equal(c.count, at < b.ends[1] + head ? 4 : 5);
         rig_flip(fd, at, at % 8);
     }
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 static void rot_is_told_from_torn_bytes(void **state FOLD_UNUSED)
@@ -171,8 +178,7 @@ static void rot_is_told_from_torn_bytes(void **state FOLD_UNUSED)
     assert_int_equal(scan(&b, fd, &c, &clean), 0);
     assert_int_equal(c.whole_end, b.ends[3]);
     assert_int_equal(c.data_end, b.ends[5]);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 static void records_inside_chunks_are_not_found(void **state FOLD_UNUSED)
@@ -180,9 +186,7 @@ static void records_inside_chunks_are_not_found(void **state FOLD_UNUSED)
     struct bench b;
     struct fold_segment_content c;
     bool clean;
-    setup(&b);
-    append_all(&b, 3);
-    int fd = rig_file(&b.rig, "00000001.seg");
+    int fd = setup_with(&b, 3);
     /* A chunk that holds a byte-exact copy of record 1, at an aligned place. */
     uint32_t size = b.ends[0] - FOLD_SEG_HEADER_BYTES;
     uint8_t *copy = malloc(size);
@@ -200,8 +204,7 @@ static void records_inside_chunks_are_not_found(void **state FOLD_UNUSED)
     assert_int_equal(scan(&b, fd, &c, &clean), 0);
     assert_int_equal(c.count, 4);
     free(copy);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 static void failed_writes_change_nothing(void **state FOLD_UNUSED)
@@ -223,8 +226,7 @@ static void failed_writes_change_nothing(void **state FOLD_UNUSED)
     int fd = rig_file(&b.rig, "00000001.seg");
     assert_int_equal(scan(&b, fd, &c, &clean), 0);
     assert_true(clean && c.count == 5);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 static void a_failed_sync_is_for_good(void **state FOLD_UNUSED)
@@ -267,8 +269,7 @@ static void sealing_can_be_tried_again(void **state FOLD_UNUSED)
     assert_int_equal(tries, 5); /* table, sync, footer, truncate, sync */
     int fd = rig_file(&b.rig, "00000001.seg");
     assert_int_equal(fold_segscan_footer(fd, 1, &id, &sum), 0);
-    (void)close(fd);
-    teardown(&b);
+    finish(&b, fd);
 }
 
 struct seal_watch {

@@ -71,6 +71,22 @@ void dt_path(struct world *w, char out[1024]);
 void dt_remember(struct world *w, const char *path);
 const char *dt_full(const struct world *w, int side, const char *path, char out[PATH_MAX]);
 bool dt_outcome(struct world *w, const long ret[DT_SIDES], const int err[DT_SIDES]);
+
+/*
+ * Runs `expr` on both sides, after `prepare` on each: declares `ret` and `err`, by side, and
+ * `fine` as dt_outcome has it.
+ */
+#define DT_BOTH(prepare, expr)                                                                     \
+    long ret[DT_SIDES];                                                                            \
+    int err[DT_SIDES];                                                                             \
+    for (int side = 0; side < DT_SIDES; side++) {                                                  \
+        prepare;                                                                                   \
+        errno = 0;                                                                                 \
+        ret[side] = (expr);                                                                        \
+        err[side] = errno;                                                                         \
+    }                                                                                              \
+    bool fine = dt_outcome(w, ret, err)
+
 void dt_compare_stat(struct world *w, const char *what, const struct stat *a, const struct stat *b);
 void dt_watch_path(struct world *w, const char *path);
 void dt_watch_handle(struct world *w, int slot);

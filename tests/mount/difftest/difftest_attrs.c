@@ -14,18 +14,8 @@
 
 /* Runs `expr` on both sides: on `full` by path, or on descriptor `fd` where a slot is given. */
 #define BOTH(expr)                                                                                 \
-    long ret[DT_SIDES];                                                                            \
-    int err[DT_SIDES];                                                                             \
-    for (int side = 0; side < DT_SIDES; side++) {                                                  \
-        char full[PATH_MAX];                                                                       \
-        int fd = slot >= 0 ? w->handles[slot].fd[side] : -1;                                       \
-        (void)fd;                                                                                  \
-        dt_full(w, side, path, full);                                                              \
-        errno = 0;                                                                                 \
-        ret[side] = (expr);                                                                        \
-        err[side] = errno;                                                                         \
-    }                                                                                              \
-    bool fine = dt_outcome(w, ret, err)
+    DT_BOTH(char full[PATH_MAX]; int fd = slot >= 0 ? w->handles[slot].fd[side] : -1; (void)fd;    \
+            dt_full(w, side, path, full), expr)
 
 /* A handle (its slot is returned) or a path (-1). */
 static int any_target(struct world *w, char path[1024])

@@ -12,16 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define BOTH(expr)                                                                                 \
-    long ret[DT_SIDES];                                                                            \
-    int err[DT_SIDES];                                                                             \
-    for (int side = 0; side < DT_SIDES; side++) {                                                  \
-        int fd = w->handles[slot].fd[side];                                                        \
-        errno = 0;                                                                                 \
-        ret[side] = (expr);                                                                        \
-        err[side] = errno;                                                                         \
-    }                                                                                              \
-    bool fine = dt_outcome(w, ret, err)
+#define BOTH(expr) DT_BOTH(int fd = w->handles[slot].fd[side], expr)
 
 #define FILE_MAX (3u << 20)
 

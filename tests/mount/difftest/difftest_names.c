@@ -13,17 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define BOTH(expr)                                                                                 \
-    long ret[DT_SIDES];                                                                            \
-    int err[DT_SIDES];                                                                             \
-    for (int side = 0; side < DT_SIDES; side++) {                                                  \
-        char full[PATH_MAX];                                                                       \
-        dt_full(w, side, path, full);                                                              \
-        errno = 0;                                                                                 \
-        ret[side] = (expr);                                                                        \
-        err[side] = errno;                                                                         \
-    }                                                                                              \
-    bool fine = dt_outcome(w, ret, err)
+#define BOTH(expr) DT_BOTH(char full[PATH_MAX]; dt_full(w, side, path, full), expr)
 
 static const mode_t modes[] = {0755, 0777, 0700, 0644, 0600, 02775, 01777, 04755, 06711, 0};
 
