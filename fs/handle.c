@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A circular list of open handles under one leaf lock.
+ * Circular lists of open handles and directories under one leaf lock.
  */
 #include "fs/handle.h"
 
@@ -15,7 +15,8 @@
 
 struct fold_handles {
     struct fold_lock lock;
-    struct fold_handle head; /* guarded by lock */
+    struct fold_handle head;   /* guarded by lock */
+    struct fold_open_dir dirs; /* guarded by lock */
 };
 
 int fold_handles_create(struct fold_handles **out)
@@ -25,6 +26,7 @@ int fold_handles_create(struct fold_handles **out)
         return -ENOMEM;
     fold_lock_init(&all->lock, FOLD_RANK_LEAF, "open handles");
     all->head.prev = all->head.next = &all->head;
+    all->dirs.prev = all->dirs.next = &all->dirs;
     *out = all;
     return 0;
 }
@@ -35,8 +37,28 @@ void fold_handles_destroy(struct fold_session *s, struct fold_handles *all)
         return;
     while (all->head.next != &all->head)
         fold_handle_close(s, all->head.next);
+    while (all->dirs.next != &all->dirs)
+        all->dirs.next->close(s, all->dirs.next);
     fold_lock_fini(&all->lock);
     free(all);
+}
+
+void fold_handles_add_dir(struct fold_handles *all, struct fold_open_dir *d)
+{
+    fold_lock_take(&all->lock);
+    d->prev = all->dirs.prev;
+    d->next = &all->dirs;
+    d->prev->next = d;
+    d->next->prev = d;
+    fold_lock_drop(&all->lock);
+}
+
+void fold_handles_remove_dir(struct fold_handles *all, struct fold_open_dir *d)
+{
+    fold_lock_take(&all->lock);
+    d->prev->next = d->next;
+    d->next->prev = d->prev;
+    fold_lock_drop(&all->lock);
 }
 
 /* Counts the handle, and with `truncate` empties the file, whose flush lock is held then. */

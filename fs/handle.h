@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files: what fuse_file_info.fh points to between open and release, and the list of all of
- * them, so that those the kernel never released (a connection that was cut) are closed with the
- * session.
+ * Open files: what fuse_file_info.fh points to between open and release, and the lists of all open
+ * files and directories, so that those the kernel never released (a connection that was cut) are
+ * closed with the session.
  */
 #ifndef FOLD_FS_HANDLE_H
 #define FOLD_FS_HANDLE_H
@@ -24,6 +24,16 @@ struct fold_handle {
     struct fold_readahead ahead; /* of reads through this handle */
     struct fold_handle *prev, *next; /* private to the list */
 };
+
+/* Part of an open directory; `close` takes it off its list. */
+struct fold_open_dir {
+    void (*close)(struct fold_session *s, struct fold_open_dir *d);
+    struct fold_open_dir *prev, *next; /* private to the list */
+};
+
+/* Puts an open directory on the list, and takes it off. Thread-safe. */
+void fold_handles_add_dir(struct fold_handles *all, struct fold_open_dir *d);
+void fold_handles_remove_dir(struct fold_handles *all, struct fold_open_dir *d);
 
 int fold_handles_create(struct fold_handles **out) FOLD_MUST;
 

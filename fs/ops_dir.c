@@ -11,6 +11,7 @@
 
 #include "fs/change.h"
 #include "fs/creation.h"
+#include "fs/handle.h"
 #include "fs/pagecache.h"
 #include "fs/session.h"
 #include "fs/stamp.h"
@@ -39,10 +40,11 @@ struct ahead {
 enum { AT_START = 0, AFTER_DOT = 1, AFTER_DOTS = 2 };
 
 struct dirhandle {
-    struct fold_inode *inode; /* referenced */
-    bool counted;             /* in the inode's opens: it was not removed before it was opened */
-    bool silent;              /* O_NOATIME */
-    struct fold_lock lock;    /* rank HANDLE; guards the members below */
+    struct fold_open_dir open; /* first */
+    struct fold_inode *inode;  /* referenced */
+    bool counted;              /* in the inode's opens: it was not removed before it was opened */
+    bool silent;               /* O_NOATIME */
+    struct fold_lock lock;     /* rank HANDLE; guards the members below */
     struct fold_dentry_iter *iter;
     uint64_t version;    /* of the directory, when iter was opened */
     uint64_t position;   /* cookie of the last entry given out */
@@ -67,8 +69,10 @@ static void close_iter(struct dirhandle *dh)
         dh->ahead->next = dh->ahead->count = 0;
 }
 
-static void close_handle(struct fold_session *s, struct dirhandle *dh)
+static void close_handle(struct fold_session *s, struct fold_open_dir *open)
 {
+    struct dirhandle *dh = (struct dirhandle *)open;
+    fold_handles_remove_dir(s->handles, open);
     close_iter(dh);
     if (dh->counted)
         fold_inode_close(s, dh->inode);
@@ -98,8 +102,10 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     dh->silent = (fi->flags & O_NOATIME) != 0;
     fold_lock_init(&dh->lock, FOLD_RANK_HANDLE, "dirhandle");
     fi->fh = (uintptr_t)dh;
+    dh->open.close = close_handle;
+    fold_handles_add_dir(s->handles, &dh->open);
     if (fuse_reply_open(req, fi) < 0)
-        close_handle(s, dh); /* the caller was interrupted: no release will come */
+        close_handle(s, &dh->open); /* the caller was interrupted: no release will come */
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -107,7 +113,7 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
     struct fold_session *s = fold_req_session(req);
     struct dirhandle *dh = (struct dirhandle *)(uintptr_t)fi->fh;
     (void)ino;
-    close_handle(s, dh);
+    close_handle(s, &dh->open);
     fold_reply(req, 0);
 }
 
