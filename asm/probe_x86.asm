@@ -421,10 +421,7 @@ FN probe, %1, table, keys, n, maybe
     SAVE        rbx, rbp, r12, r13, r14, r15
     test        nq, nq
     jz          .nothing
-    mov         rax, rsp
-    sub         rsp, frame.size
-    and         rsp, -64
-    mov         [rsp + frame.stack], rax
+    FRAME       frame.size, frame.stack
     mov         [rsp + frame.table], tableq
     mov         [rsp + frame.keys], keysq
     mov         [rsp + frame.n], nq
@@ -493,7 +490,7 @@ FN probe, %1, table, keys, n, maybe
     mov         [rsp + frame.now], rax
     or          rax, [rsp + frame.pending]
     jnz         .block
-    mov         rsp, [rsp + frame.stack]
+    UNFRAME     frame.stack
 .nothing:
     RETFN
 ENDFN

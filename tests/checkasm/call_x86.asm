@@ -29,7 +29,7 @@
 
 FN check, call, fn, args, state
     SAVE        rbx, rbp, r12, r13, r14, r15
-    sub         rsp, 40
+    GROW        40
     mov         [rsp], stateq
     mov         [rsp + 8], fnq
     stmxcsr     [rsp + 16]
@@ -116,6 +116,6 @@ FN check, call, fn, args, state
     vzeroupper
 .out:
     mov         rax, r8
-    add         rsp, 40
+    SHRINK      40
     RETFN
 ENDFN

@@ -8,9 +8,9 @@
 extern fold_crc32c_sse42
 
 %macro REAL 0
-    sub         rsp, 8
+    GROW        8
     call        fold_crc32c_sse42
-    add         rsp, 8
+    SHRINK      8
 %endmacro
 
 FN fault, wrong_length, crc, data, len          ; one length below 512
