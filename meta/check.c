@@ -10,8 +10,10 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 #include "meta/checkparts.h"
+#include "meta/commit.h"
 #include "meta/redo.h"
 #include "meta/repair.h"
+#include "meta/rescue.h"
 #include "meta/salvage.h"
 #include "meta/shadow.h"
 #include "meta/superblock.h"
@@ -170,21 +172,54 @@ static int hold_lock(const struct fold_check *k, int *fd)
     return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
 }
 
-/* Once, when the volume cannot be opened for its catalog: makes the database anew from its tables.
- */
+static bool is_damage(int rc)
+{
+    return rc == -FOLD_E_BAD_CATALOG || rc == -FOLD_E_CATALOG_IO;
+}
+
+static void tell_gap(void *arg, const struct fold_rescue_gap *gap)
+{
+    fold_check_found(arg, "catalog.lost", FOLD_SEVERITY_ERROR, true, "catalog",
+                     "what lies between %s and %s could not be read and is lost, but for %" PRIu64
+                     " entries that older table files have",
+                     gap->after, gap->before, gap->found);
+}
+
+/* Once, with the volume closed: makes the database anew, from what can be read of it, or if it
+ * cannot be opened, from its tables. */
 static bool salvage(struct fold_check *k, int why)
 {
-    bool damaged = why == -FOLD_E_BAD_CATALOG || why == -FOLD_E_CATALOG_IO;
-    if (!k->opt->repair || !damaged || k->salvaged)
+    if (!k->opt->repair || !is_damage(why) || k->salvaged)
         return false;
     k->salvaged = true;
     FOLD_AUTO(close) int lockfd = -1;
     int rc = hold_lock(k, &lockfd);
     if (rc == 0)
+        rc = fold_rescue_catalog(k->storefd, tell_gap, k);
+    if (is_damage(rc))
         rc = fold_salvage_catalog(k->storefd);
     if (rc < 0)
         fold_error("fsck: the catalog cannot be rebuilt: %s", fold_err_text(rc));
     return rc == 0;
+}
+
+/* Repairing takes what is not found for what is not there: so all of the catalog must be readable
+ * before anything is repaired. 0, or why it is not. */
+static int read_catalog(struct fold_check *k)
+{
+    struct fold_kv_iter *it;
+    struct fold_kv_entry e;
+    if (!k->opt->repair)
+        return 0;
+    fold_check_tell(k, "catalog", 0, 1);
+    int rc = fold_kv_iter_open(k->volume->catalog->kv, NULL, 0, NULL, 0, true, &it);
+    if (rc < 0)
+        return rc;
+    while ((rc = fold_kv_iter_next(it, &e)) > 0)
+        continue;
+    fold_kv_iter_close(it);
+    fold_check_tell(k, "catalog", 1, 1);
+    return is_damage(rc) || rc == -ENOMEM ? rc : 0;
 }
 
 static int open_volume(struct fold_check *k, const char *path)
@@ -199,7 +234,7 @@ static int open_volume(struct fold_check *k, const char *path)
         return rc;
     if (salvage(k, rc)) {
         fold_check_found(k, "catalog.database", FOLD_SEVERITY_ERROR, true, "catalog",
-                         "the database cannot be opened: %s; it is made anew from its table files",
+                         "the database cannot be used: %s; it is made anew from what can be read",
                          fold_err_text(rc));
         return 1;
     }
@@ -270,6 +305,18 @@ static int before_opening(struct fold_check *k)
     return rc;
 }
 
+/* Of a database that was opened, but has parts that cannot be read. */
+static int mend_catalog(struct fold_check *k, int why)
+{
+    if (!is_damage(why))
+        return why;
+    bool done = salvage(k, why);
+    fold_check_found(k, "catalog.unreadable", FOLD_SEVERITY_ERROR, done, "catalog",
+                     "not all of the database can be read: %s; it is made anew from what can",
+                     fold_err_text(why));
+    return 0;
+}
+
 static int run_round(struct fold_check *k, const char *path)
 {
     k->mended = 0;
@@ -280,12 +327,15 @@ static int run_round(struct fold_check *k, const char *path)
     int rc = before_opening(k);
     if (rc == 0)
         rc = open_volume(k, path);
-    if (rc == 0)
+    int unreadable = rc == 0 ? read_catalog(k) : 0;
+    if (unreadable == 0 && rc == 0)
         rc = check_inside(k);
-    if (rc == 0)
+    if (unreadable == 0 && rc == 0)
         rc = fold_check_damage(k);
-    int closed = fold_volume_close(k->volume, rc == 0 && writes(k));
+    int closed = fold_volume_close(k->volume, rc == 0 && unreadable == 0 && writes(k));
     k->volume = NULL;
+    if (unreadable < 0)
+        rc = mend_catalog(k, unreadable);
     fold_shadow_destroy(k->overlay);
     k->overlay = NULL;
     return rc < 0 ? rc : closed;

@@ -40,6 +40,7 @@ struct fold_kv_iter {
     rocksdb_iterator_t *rep;
     rocksdb_readoptions_t *read;
     bool started;
+    bool quiet;
     uint8_t *bounds; /* the bounds' bytes: RocksDB keeps pointers */
 };
 
@@ -68,7 +69,7 @@ static int fault(enum fold_kv_op op)
     return FOLD_UNLIKELY(fault_hook != NULL) ? fault_hook(fault_arg, op) : 0;
 }
 
-/* Turns RocksDB's message into a code, logs and frees it. */
+/* Turns RocksDB's message into a code, logs (without `what` not) and frees it. */
 static int raise_error(const char *what, char *message)
 {
     int rc = -FOLD_E_CATALOG_IO;
@@ -76,7 +77,8 @@ static int raise_error(const char *what, char *message)
         rc = -ENOSPC;
     else if (strncmp(message, "Corruption", 10) == 0)
         rc = -FOLD_E_BAD_CATALOG;
-    fold_error("database: %s: %s", what, message);
+    if (what != NULL)
+        fold_error("database: %s: %s", what, message);
     rocksdb_free(message);
     return rc;
 }
@@ -429,7 +431,7 @@ static int iter_yield(struct fold_kv_iter *it, struct fold_kv_entry *out)
     if (!rocksdb_iter_valid(it->rep)) {
         char *message = NULL;
         rocksdb_iter_get_error(it->rep, &message);
-        return message != NULL ? raise_error("scan", message) : 0;
+        return message != NULL ? raise_error(it->quiet ? NULL : "scan", message) : 0;
     }
     struct fold_kv_entry e;
     e.key = (const uint8_t *)rocksdb_iter_key(it->rep, &e.key_len);
@@ -460,6 +462,11 @@ int fold_kv_iter_seek(struct fold_kv_iter *it, const void *key, size_t key_len,
     rocksdb_iter_seek(it->rep, key, key_len);
     it->started = true;
     return iter_yield(it, out);
+}
+
+void fold_kv_iter_hush(struct fold_kv_iter *it)
+{
+    it->quiet = true;
 }
 
 void fold_kv_iter_close(struct fold_kv_iter *it)
@@ -589,9 +596,4 @@ uint64_t fold_kv_property(struct fold_kv *kv, const char *name)
 {
     uint64_t v = 0;
     return rocksdb_property_int(kv->db, name, &v) == 0 ? v : 0;
-}
-
-uint64_t fold_kv_live_bytes(struct fold_kv *kv)
-{
-    return fold_kv_property(kv, "rocksdb.total-sst-files-size");
 }

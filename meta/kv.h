@@ -128,6 +128,9 @@ int fold_kv_iter_seek(struct fold_kv_iter *it, const void *key, size_t key_len,
                       struct fold_kv_entry *out) FOLD_MUST;
 void fold_kv_iter_close(struct fold_kv_iter *it);
 
+/* Errors of the iterator are not logged from now on: for places that are known to be damaged. */
+void fold_kv_iter_hush(struct fold_kv_iter *it);
+
 /* Writes a table file `name` below `dirfd` with the options of `kv`; keys must come in strictly
  * rising order. */
 int fold_kv_sst_create(struct fold_kv *kv, int dirfd, const char *name,
@@ -154,7 +157,10 @@ int fold_kv_checkpoint(struct fold_kv *kv, int dirfd, const char *name) FOLD_MUS
 uint64_t fold_kv_property(struct fold_kv *kv, const char *name);
 
 /* Bytes of the live table files. */
-uint64_t fold_kv_live_bytes(struct fold_kv *kv);
+static inline uint64_t fold_kv_live_bytes(struct fold_kv *kv)
+{
+    return fold_kv_property(kv, "rocksdb.total-sst-files-size");
+}
 
 enum fold_kv_op {
     FOLD_KV_OPEN,

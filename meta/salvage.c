@@ -97,8 +97,7 @@ static bool is_table(const char *name)
     return n > m && strcmp(name + n - m, TABLE_SUFFIX) == 0;
 }
 
-/* Gives the database what every catalog has. */
-static int complete(int storefd, struct fold_kv *kv)
+int fold_salvage_complete(int storefd, struct fold_kv *kv)
 {
     struct fold_kv_batch *b = fold_kv_batch_create();
     int rc = mend_seed(kv, b);
@@ -129,7 +128,7 @@ int fold_salvage_catalog(int storefd)
         rc = fold_kv_open(storefd, twin.text, &opt, &kv);
     if (rc < 0)
         return rc;
-    rc = complete(storefd, kv);
+    rc = fold_salvage_complete(storefd, kv);
     fold_kv_close(kv);
     return rc < 0 ? rc : fold_twin_swap(storefd, FOLD_CATALOG_DIR);
 }

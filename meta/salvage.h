@@ -16,4 +16,9 @@
  */
 int fold_salvage_catalog(int storefd) FOLD_MUST;
 
+/* Gives a database what every catalog has, durably, and the number of the last commit in it such
+ * that the journal is replayed. For the rescue. */
+struct fold_kv;
+int fold_salvage_complete(int storefd, struct fold_kv *kv) FOLD_MUST;
+
 #endif

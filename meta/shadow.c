@@ -9,6 +9,7 @@
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,10 +63,22 @@ static int take_one(void *arg, const char *name)
     }
 }
 
+static int remove_below(void *arg, const char *name)
+{
+    const int *dirfd = arg;
+    return fold_io_unlink(*dirfd, name);
+}
+
+/* A database that was repaired has a folder of what was put aside. */
 static int remove_one(void *arg, const char *name)
 {
     struct fold_shadow *s = arg;
-    return fold_io_unlink(s->fd, name);
+    int rc = fold_io_unlink(s->fd, name);
+    if (rc != -EISDIR)
+        return rc;
+    FOLD_AUTO(close) int fd = fold_io_open(s->fd, name, O_RDONLY | O_DIRECTORY, 0);
+    rc = fd < 0 ? fd : fold_io_list(fd, remove_below, &fd);
+    return rc < 0 ? rc : fold_io_rmdir(s->fd, name);
 }
 
 int fold_shadow_create(int dirfd, const char *name, fold_shadow_fn fn, void *arg,

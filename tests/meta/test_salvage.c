@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stores whose catalog database cannot be opened any more: told by a check, made anew by one with
- * repair, clean afterwards, and in use again; and what the journal knows is not lost by it.
+ * Stores whose catalog database cannot be opened any more, or not read to its end: told by a check,
+ * made anew by one with repair, clean afterwards, and in use again; and what the journal knows is
+ * not lost by it.
  */
 #include "meta/salvage.h"
 #include "tests/meta/check_rig.h"
@@ -258,6 +259,172 @@ static void the_index_heals_itself(void **state)
     }
 }
 
+#define MANY 600
+
+/* Files enough to fill some blocks of a table with each kind of entry. */
+static void add_many(void)
+{
+    struct fold_volume *v = open_volume();
+    struct fold_page page = {0};
+    struct fold_attr root;
+    assert_int_equal(fold_recipe_load(v->catalog, 3, 0, &page), 0);
+    struct fold_txn *t = fold_txn_begin(v->catalog);
+    for (int i = 0; i < MANY; i++) {
+        char name[64];
+        fold_ino ino = fold_catalog_new_ino(v->catalog);
+        (void)snprintf(name, sizeof name, "a-name-that-takes-some-space-%08d", i * 7919);
+        add(t, 1, name,
+            (struct fold_attr){.ino = ino,
+                               .mode = S_IFREG | 0644,
+                               .nlink = 1,
+                               .size = PER * CHUNK,
+                               .mtime = {ino * 1000003, (int)ino},
+                               .mapped = PER * CHUNK});
+        assert_int_equal(fold_recipe_store(t, ino, 0, &page), 0);
+    }
+    fold_txn_count(t, MANY, 0, 0, (int64_t)MANY * PER * CHUNK);
+    assert_int_equal(fold_inode_load(v->catalog, 1, &root), 0);
+    root.size += MANY;
+    fold_inode_store(t, &root);
+    commit(t);
+    fold_page_fini(&page);
+    assert_int_equal(fold_volume_close(v, true), 0);
+}
+
+static unsigned harmed_at; /* in 64ths of the file */
+
+static void harm_block(const char *path, enum damage how)
+{
+    (void)how;
+    struct stat st;
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    off_t at = st.st_size * (off_t)harmed_at / 64;
+    if (st.st_size > 20000) {
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= 0x10;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+}
+
+/* Inodes that are there; none has a hole where it had content. */
+static int whole_inodes(void)
+{
+    struct fold_volume *v = open_volume();
+    int found = 0;
+    for (fold_ino ino = 6; ino < 6 + MANY; ino++) {
+        struct fold_attr a;
+        struct fold_page page = {0};
+        int rc = fold_inode_load(v->catalog, ino, &a);
+        if (rc == -ENOENT)
+            continue;
+        assert_int_equal(rc, 0);
+        found++;
+        if (a.size == 0)
+            continue;
+        assert_int_equal(fold_recipe_load(v->catalog, ino, 0, &page), 0);
+        assert_int_equal(fold_page_mapped(&page), a.size);
+        fold_page_fini(&page);
+    }
+    assert_int_equal(fold_volume_close(v, true), 0);
+    return found;
+}
+
+/* Nothing is wrong but that some files have lost content, which is told. */
+static void expect_only_losses(void)
+{
+    struct fold_check_result r = check(false, true);
+    for (size_t i = 0; i < r.count; i++)
+        if (r.problems[i].severity != FOLD_SEVERITY_NOTE &&
+            strcmp(r.problems[i].code, "file.damaged") != 0) {
+            show(&r);
+            fail();
+        }
+    fold_check_free(&r);
+}
+
+static void bad_blocks_cost_what_is_in_them(void **state)
+{
+    (void)state;
+    int kept = 0, turns = 0;
+    fold_log_set_level((enum fold_log_level) - 1);
+    for (harmed_at = 1; harmed_at < 64; harmed_at += 3) {
+        (void)setup(NULL);
+        add_many();
+        assert_int_equal(whole_inodes(), MANY);
+        assert_true(each_file("catalog", "", ".sst", harm_block, FLIP, 100) > 0);
+        struct fold_check_result r = check(false, false);
+        bool told = r.errors > 0;
+        assert_int_equal(r.repaired, 0);
+        fold_check_free(&r);
+        r = check(true, false);
+        if (told && !has(&r, "catalog.lost"))
+            show(&r);
+        assert_true(!told || has(&r, "catalog.lost") || has(&r, "catalog.database"));
+        fold_check_free(&r);
+        expect_only_losses();
+        kept += whole_inodes();
+        turns++;
+        (void)teardown(NULL);
+    }
+    assert_true(kept > turns * MANY / 2);
+}
+
+static char newest[400];
+
+static void note_newest(const char *path, enum damage how)
+{
+    (void)how;
+    if (strcmp(path, newest) > 0)
+        (void)snprintf(newest, sizeof newest, "%s", path);
+}
+
+/* Changes the first and the last inode and its recipe. */
+static void change_ends(void)
+{
+    struct fold_volume *v = open_volume();
+    struct fold_page page = {0};
+    struct fold_txn *t = fold_txn_begin(v->catalog);
+    for (fold_ino ino = 6; ino < 6 + MANY; ino += MANY - 1) {
+        struct fold_attr a;
+        assert_int_equal(fold_inode_load(v->catalog, ino, &a), 0);
+        a.mode ^= 0077;
+        fold_inode_store(t, &a);
+    }
+    assert_int_equal(fold_recipe_load(v->catalog, 3, 0, &page), 0);
+    assert_int_equal(fold_recipe_store(t, 6 + MANY - 1, 0, &page), 0);
+    fold_page_fini(&page);
+    commit(t);
+    assert_int_equal(fold_volume_close(v, true), 0);
+}
+
+/* A table of one block, from the first inodes to the last recipes: what it hides is elsewhere. */
+static void a_bad_block_takes_nothing_along(void **state)
+{
+    (void)state;
+    int tables = 1;
+    fold_log_set_level((enum fold_log_level) - 1);
+    (void)setup(NULL);
+    add_many();
+    for (int i = 0; i < 6 && tables == 1; i++) { /* the database merges them now and then */
+        change_ends();
+        newest[0] = '\0';
+        tables = each_file("catalog", "", ".sst", note_newest, FLIP, 100);
+    }
+    assert_true(tables > 1);
+    int fd = open(newest, O_RDWR);
+    assert_int_equal(pwrite(fd, "\xff\xff\xff", 3, 20), 3);
+    close(fd);
+    struct fold_check_result r = check(true, true);
+    assert_true(has(&r, "catalog.lost"));
+    fold_check_free(&r);
+    assert_int_equal(whole_inodes(), MANY);
+    expect_clean(true);
+    (void)teardown(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +432,8 @@ int main(void)
         cmocka_unit_test(dying_halfway_loses_nothing),
         cmocka_unit_test(the_journal_counts),
         cmocka_unit_test(the_index_heals_itself),
+        cmocka_unit_test(bad_blocks_cost_what_is_in_them),
+        cmocka_unit_test(a_bad_block_takes_nothing_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
