@@ -169,7 +169,9 @@ static int run(int argc, char **argv)
         mark(&r, i, false);
         cw_begin(&model, &op);
         if (execute(&r, &op) != 0) {
-            bool dead = errno == ENOTCONN || errno == ECONNABORTED || errno == EIO;
+            /* ECANCELED: the ring that held the request went with the daemon. */
+            bool dead =
+                errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED || errno == EIO;
             fprintf(stderr, "crashwork: operation %u, kind %d: %s\n", i, (int)op.kind,
                     strerror(errno));
             return dead ? 0 : 1;
