@@ -170,7 +170,7 @@ struct flush_all {
     int rc;
 };
 
-static bool being_rewritten(struct fold_inode *inode)
+bool fold_flush_rewritten(struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
     struct fold_data *d = inode->opens > 0 ? inode->data : NULL;
@@ -186,7 +186,7 @@ static bool being_rewritten(struct fold_inode *inode)
 static void flush_one(void *arg, struct fold_inode *inode)
 {
     struct flush_all *all = arg;
-    if (all->spare && being_rewritten(inode)) {
+    if (all->spare && fold_flush_rewritten(inode)) {
         all->spared = true;
         fold_flusher_note(all->session->flusher, inode, 0);
         return;

@@ -44,6 +44,10 @@ int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode,
  */
 int fold_flush_due(struct fold_session *s, bool *spared) FOLD_MUST;
 
+/* Is the file being rewritten: was it cut off a moment ago, and is it open? Who flushes it for no
+ * reason of the writer's would store its empty middle. */
+bool fold_flush_rewritten(struct fold_inode *inode);
+
 /* Everything of the volume, durable on return (foldfs sync, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;
 

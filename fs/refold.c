@@ -417,9 +417,13 @@ static int run_due(struct fold_refolder *r, uint64_t quiet_ms)
     size_t n = take_due(r, quiet_ms, &list);
     for (size_t i = 0; i < n; i++) {
         fold_turn_wait(list[i]);
+        bool later = fold_flush_rewritten(list[i]);
         list[i]->data->frags->listed = false;
+        if (later)
+            enlist(r, list[i]);
         fold_turn_drop(r->session, list[i]);
-        int rc = atomic_load(&r->stopping) ? 0 : fold_refold_inode(r->session, list[i]);
+        bool leave = later || atomic_load(&r->stopping);
+        int rc = leave ? 0 : fold_refold_inode(r->session, list[i]);
         if (rc != 0) {
             fold_warn("inode %llu is not refolded: %s", (unsigned long long)list[i]->ino,
                       fold_err_text(rc));
