@@ -306,7 +306,7 @@ static void a_failed_merge_is_got_over(void **state)
     (void)state;
     struct place p;
     rig_temp(p.path);
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_SLAVE, NULL) != 0 ||
         mount("tmpfs", p.path, "tmpfs", 0, "size=24m") != 0) {
         rig_remove_tree(p.path);
         skip(); /* only the superuser can make a small filesystem */
