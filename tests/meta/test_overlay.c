@@ -155,14 +155,14 @@ static void without_a_place_it_is_refused(void **state)
  * missing. Returns its path. */
 static void append_torn(const char *db, int lost, struct snap *s)
 {
-    char dir[160], name[80] = "";
+    char dir[100], name[32] = "";
     uint8_t record[1500];
     (void)snprintf(dir, sizeof dir, "%s/%s", base, db);
     DIR *d = opendir(dir);
     assert_non_null(d);
     for (const struct dirent *e; (e = readdir(d)) != NULL;)
         if (strncmp(e->d_name, "MANIFEST-", 9) == 0)
-            (void)snprintf(name, sizeof name, "%.60s", e->d_name);
+            (void)snprintf(name, sizeof name, "%.30s", e->d_name);
     closedir(d);
     (void)snprintf(s->path, sizeof s->path, "%s/%s", dir, name);
     int fd = open(s->path, O_RDWR);
