@@ -1,36 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The only file that knows RocksDB: a thin skin over its C interface. Databases are opened through
- * /proc/self/fd/<directory>/<name>, so that renaming the store directory of a mounted volume is
- * harmless. The write-ahead log is off in every write; databases are closed without flushing.
+ * A thin skin over the C interface of RocksDB, which only this file and kv_sst.c know. Databases
+ * are opened through /proc/self/fd/<directory>/<name>, so that renaming the store directory of a
+ * mounted volume is harmless. The write-ahead log is off in every write; databases are closed
+ * without flushing.
  */
 #include "meta/kv.h"
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/kvparts.h"
 #include "meta/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <rocksdb/c.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define PATH_BYTES 4096
 #define OPEN_BYTES (192u << 10) /* an open for writing needs about that much space on the host */
-
-struct fold_kv {
-    rocksdb_t *db;
-    rocksdb_options_t *options;
-    rocksdb_readoptions_t *read;
-    rocksdb_writeoptions_t *write;
-    char *path;
-    int dirfd;       /* our own duplicate, kept because `path` goes through it; -1 if none */
-    uint64_t errors; /* background errors before the flush at hand: the database counts for ever */
-};
 
 struct fold_kv_batch {
     rocksdb_writebatch_t *rep;
@@ -50,11 +40,6 @@ struct fold_kv_merge {
     atomic_bool done;
 };
 
-struct fold_kv_sst {
-    rocksdb_sstfilewriter_t *rep;
-    rocksdb_envoptions_t *env;
-};
-
 static fold_kv_fault fault_hook; /* fixed while threads run */
 static void *fault_arg;
 
@@ -64,13 +49,12 @@ void fold_kv_set_fault(fold_kv_fault hook, void *arg)
     fault_arg = arg;
 }
 
-static int fault(enum fold_kv_op op)
+int fold_kv_ask(enum fold_kv_op op)
 {
     return FOLD_UNLIKELY(fault_hook != NULL) ? fault_hook(fault_arg, op) : 0;
 }
 
-/* Turns RocksDB's message into a code, logs (without `what` not) and frees it. */
-static int raise_error(const char *what, char *message)
+int fold_kv_raise(const char *what, char *message)
 {
     int rc = -FOLD_E_CATALOG_IO;
     if (strstr(message, "No space left") != NULL)
@@ -83,11 +67,11 @@ static int raise_error(const char *what, char *message)
     return rc;
 }
 
-static int make_path(int dirfd, const char *name, char path[PATH_BYTES])
+int fold_kv_path(int dirfd, const char *name, char path[FOLD_KV_PATH_BYTES])
 {
-    int n = dirfd < 0 ? snprintf(path, PATH_BYTES, "%s", name)
-                      : snprintf(path, PATH_BYTES, "/proc/self/fd/%d/%s", dirfd, name);
-    return n < PATH_BYTES ? 0 : -ENAMETOOLONG;
+    int n = dirfd < 0 ? snprintf(path, FOLD_KV_PATH_BYTES, "%s", name)
+                      : snprintf(path, FOLD_KV_PATH_BYTES, "/proc/self/fd/%d/%s", dirfd, name);
+    return n < FOLD_KV_PATH_BYTES ? 0 : -ENAMETOOLONG;
 }
 
 static void set_table_options(rocksdb_options_t *o, const struct fold_kv_options *opt)
@@ -134,7 +118,7 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     rocksdb_options_destroy(base);
     if (message != NULL) {
         rocksdb_options_destroy(o);
-        return raise_error("options", message);
+        return fold_kv_raise("options", message);
     }
     rocksdb_options_set_create_if_missing(o, opt->create);
     rocksdb_options_set_info_log_level(o, 2 /* warnings */);
@@ -168,14 +152,14 @@ static int room_to_open(int dirfd)
 int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
                  struct fold_kv **out)
 {
-    int rc = fault(FOLD_KV_OPEN);
+    int rc = fold_kv_ask(FOLD_KV_OPEN);
     if (rc < 0)
         return rc;
     struct fold_kv *kv = calloc(1, sizeof *kv);
     if (kv == NULL)
         return -ENOMEM;
     kv->dirfd = -1;
-    char path[PATH_BYTES];
+    char path[FOLD_KV_PATH_BYTES];
     if (dirfd >= 0) {
         kv->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
         rc = kv->dirfd < 0 ? -errno : 0;
@@ -185,7 +169,7 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
     if (rc == 0 && !opt->read_only)
         rc = fold_manifest_mend(dirfd, name);
     if (rc == 0)
-        rc = make_path(kv->dirfd, name, path);
+        rc = fold_kv_path(kv->dirfd, name, path);
     if (rc == 0)
         rc = make_options(opt, &kv->options);
     if (rc == 0 && (kv->path = strdup(path)) == NULL)
@@ -197,7 +181,7 @@ int fold_kv_open(int dirfd, const char *name, const struct fold_kv_options *opt,
                             : rocksdb_open(kv->options, path, &message);
     if (message != NULL) {
         kv->db = NULL;
-        rc = raise_error(name, message);
+        rc = fold_kv_raise(name, message);
         goto fail;
     }
     kv->read = rocksdb_readoptions_create();
@@ -212,13 +196,13 @@ fail:
 
 int fold_kv_repair(int dirfd, const char *name, const struct fold_kv_options *opt)
 {
-    char path[PATH_BYTES];
+    char path[FOLD_KV_PATH_BYTES];
     rocksdb_options_t *options;
-    int rc = fault(FOLD_KV_OPEN);
+    int rc = fold_kv_ask(FOLD_KV_OPEN);
     if (rc == 0)
         rc = room_to_open(dirfd);
     if (rc == 0)
-        rc = make_path(dirfd, name, path);
+        rc = fold_kv_path(dirfd, name, path);
     if (rc == 0)
         rc = make_options(opt, &options);
     if (rc < 0)
@@ -226,7 +210,7 @@ int fold_kv_repair(int dirfd, const char *name, const struct fold_kv_options *op
     char *message = NULL;
     rocksdb_repair_db(options, path, &message);
     rocksdb_options_destroy(options);
-    return message != NULL ? raise_error("repair", message) : 0;
+    return message != NULL ? fold_kv_raise("repair", message) : 0;
 }
 
 void fold_kv_close(struct fold_kv *kv)
@@ -249,13 +233,13 @@ void fold_kv_close(struct fold_kv *kv)
 
 int fold_kv_get(struct fold_kv *kv, const void *key, size_t key_len, struct fold_kv_value *out)
 {
-    int rc = fault(FOLD_KV_GET);
+    int rc = fold_kv_ask(FOLD_KV_GET);
     if (rc < 0)
         return rc;
     char *message = NULL;
     rocksdb_pinnableslice_t *pin = rocksdb_get_pinned(kv->db, kv->read, key, key_len, &message);
     if (message != NULL)
-        return raise_error("get", message);
+        return fold_kv_raise("get", message);
     if (pin == NULL)
         return -ENOENT;
     out->data = (const uint8_t *)rocksdb_pinnableslice_value(pin, &out->len);
@@ -321,17 +305,17 @@ const void *fold_kv_batch_data(struct fold_kv_batch *b, size_t *len)
 
 int fold_kv_write(struct fold_kv *kv, struct fold_kv_batch *b)
 {
-    int rc = fault(FOLD_KV_WRITE);
+    int rc = fold_kv_ask(FOLD_KV_WRITE);
     if (rc < 0)
         return rc;
     char *message = NULL;
     rocksdb_write(kv->db, kv->write, b->rep, &message);
-    return message != NULL ? raise_error("write", message) : 0;
+    return message != NULL ? fold_kv_raise("write", message) : 0;
 }
 
 int fold_kv_flush(struct fold_kv *kv, bool wait)
 {
-    int rc = fault(FOLD_KV_FLUSH);
+    int rc = fold_kv_ask(FOLD_KV_FLUSH);
     if (rc < 0)
         return rc;
     kv->errors = fold_kv_property(kv, "rocksdb.background-errors");
@@ -340,19 +324,29 @@ int fold_kv_flush(struct fold_kv *kv, bool wait)
     char *message = NULL;
     rocksdb_flush(kv->db, o, &message);
     rocksdb_flushoptions_destroy(o);
-    return message != NULL ? raise_error("flush", message) : 0;
+    return message != NULL ? fold_kv_raise("flush", message) : 0;
 }
+
+#define IDLE_LOOKS 300u /* a millisecond each */
+#define ERRORS_MAX 8u
 
 int fold_kv_flush_wait(struct fold_kv *kv)
 {
-    /* The C interface has no way to wait for a started flush but to look. What failed stays. */
+    /*
+     * The C interface has no way to wait for a started flush but to look. What failed stays, and
+     * nothing works on it; an error may be a merge's, though, while the flush is still to come.
+     */
     uint64_t left;
+    unsigned idle = 0;
     while ((left = fold_kv_property(kv, "rocksdb.num-immutable-mem-table")) > 0) {
-        if (fold_kv_property(kv, "rocksdb.background-errors") > kv->errors)
+        uint64_t errors = fold_kv_property(kv, "rocksdb.background-errors") - kv->errors;
+        bool running = fold_kv_property(kv, "rocksdb.num-running-flushes") > 0;
+        idle = errors == 0 || running ? 0 : idle + 1;
+        if (idle > IDLE_LOOKS || errors > ERRORS_MAX)
             break;
         (void)usleep(1000);
     }
-    int rc = fault(FOLD_KV_FLUSH);
+    int rc = fold_kv_ask(FOLD_KV_FLUSH);
     if (rc == 0 && left > 0) {
         fold_error("database: %s: writing to disk failed", kv->path);
         rc = -FOLD_E_CATALOG_IO;
@@ -396,7 +390,7 @@ void fold_kv_merge_wait(struct fold_kv_merge *m)
 int fold_kv_iter_open(struct fold_kv *kv, const void *from, size_t from_len, const void *to,
                       size_t to_len, bool scan, struct fold_kv_iter **out)
 {
-    int rc = fault(FOLD_KV_ITER);
+    int rc = fold_kv_ask(FOLD_KV_ITER);
     if (rc < 0)
         return rc;
     struct fold_kv_iter *it = calloc(1, sizeof *it);
@@ -431,7 +425,7 @@ static int iter_yield(struct fold_kv_iter *it, struct fold_kv_entry *out)
     if (!rocksdb_iter_valid(it->rep)) {
         char *message = NULL;
         rocksdb_iter_get_error(it->rep, &message);
-        return message != NULL ? raise_error(it->quiet ? NULL : "scan", message) : 0;
+        return message != NULL ? fold_kv_raise(it->quiet ? NULL : "scan", message) : 0;
     }
     struct fold_kv_entry e;
     e.key = (const uint8_t *)rocksdb_iter_key(it->rep, &e.key_len);
@@ -442,7 +436,7 @@ static int iter_yield(struct fold_kv_iter *it, struct fold_kv_entry *out)
 
 int fold_kv_iter_next(struct fold_kv_iter *it, struct fold_kv_entry *out)
 {
-    int rc = fault(FOLD_KV_ITER);
+    int rc = fold_kv_ask(FOLD_KV_ITER);
     if (rc < 0)
         return rc;
     if (!it->started)
@@ -456,7 +450,7 @@ int fold_kv_iter_next(struct fold_kv_iter *it, struct fold_kv_entry *out)
 int fold_kv_iter_seek(struct fold_kv_iter *it, const void *key, size_t key_len,
                       struct fold_kv_entry *out)
 {
-    int rc = fault(FOLD_KV_ITER);
+    int rc = fold_kv_ask(FOLD_KV_ITER);
     if (rc < 0)
         return rc;
     rocksdb_iter_seek(it->rep, key, key_len);
@@ -477,119 +471,6 @@ void fold_kv_iter_close(struct fold_kv_iter *it)
     rocksdb_readoptions_destroy(it->read);
     free(it->bounds);
     free(it);
-}
-
-int fold_kv_sst_create(struct fold_kv *kv, int dirfd, const char *name, struct fold_kv_sst **out)
-{
-    char path[PATH_BYTES];
-    int rc = fault(FOLD_KV_SST);
-    if (rc == 0)
-        rc = make_path(dirfd, name, path);
-    if (rc < 0)
-        return rc;
-    struct fold_kv_sst *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return -ENOMEM;
-    s->env = rocksdb_envoptions_create();
-    s->rep = rocksdb_sstfilewriter_create(s->env, kv->options);
-    char *message = NULL;
-    rocksdb_sstfilewriter_open(s->rep, path, &message);
-    if (message != NULL) {
-        fold_kv_sst_destroy(s);
-        return raise_error("table file", message);
-    }
-    *out = s;
-    return 0;
-}
-
-int fold_kv_sst_put(struct fold_kv_sst *s, const void *key, size_t key_len, const void *val,
-                    size_t val_len)
-{
-    int rc = fault(FOLD_KV_SST);
-    if (rc < 0)
-        return rc;
-    char *message = NULL;
-    rocksdb_sstfilewriter_put(s->rep, key, key_len, val, val_len, &message);
-    return message != NULL ? raise_error("table file", message) : 0;
-}
-
-int fold_kv_sst_delete(struct fold_kv_sst *s, const void *key, size_t key_len)
-{
-    int rc = fault(FOLD_KV_SST);
-    if (rc < 0)
-        return rc;
-    char *message = NULL;
-    rocksdb_sstfilewriter_delete(s->rep, key, key_len, &message);
-    return message != NULL ? raise_error("table file", message) : 0;
-}
-
-int fold_kv_sst_finish(struct fold_kv_sst *s, uint64_t *bytes)
-{
-    int rc = fault(FOLD_KV_SST);
-    if (rc < 0)
-        return rc;
-    char *message = NULL;
-    rocksdb_sstfilewriter_finish(s->rep, &message);
-    if (message != NULL)
-        return raise_error("table file", message);
-    rocksdb_sstfilewriter_file_size(s->rep, bytes);
-    return 0;
-}
-
-void fold_kv_sst_destroy(struct fold_kv_sst *s)
-{
-    if (s == NULL)
-        return;
-    rocksdb_sstfilewriter_destroy(s->rep);
-    rocksdb_envoptions_destroy(s->env);
-    free(s);
-}
-
-int fold_kv_ingest(struct fold_kv *kv, int dirfd, const char *const *names, size_t n)
-{
-    int rc = fault(FOLD_KV_INGEST);
-    if (rc < 0 || n == 0)
-        return rc;
-    char **paths = calloc(n, sizeof *paths);
-    if (paths == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        char path[PATH_BYTES];
-        rc = make_path(dirfd, names[i], path);
-        if (rc == 0 && (paths[i] = strdup(path)) == NULL)
-            rc = -ENOMEM;
-    }
-    if (rc == 0) {
-        rocksdb_ingestexternalfileoptions_t *o = rocksdb_ingestexternalfileoptions_create();
-        rocksdb_ingestexternalfileoptions_set_move_files(o, 1);
-        char *message = NULL;
-        rocksdb_ingest_external_file(kv->db, (const char *const *)paths, n, o, &message);
-        rocksdb_ingestexternalfileoptions_destroy(o);
-        if (message != NULL)
-            rc = raise_error("ingest", message);
-    }
-    for (size_t i = 0; i < n; i++)
-        free(paths[i]);
-    free(paths);
-    return rc;
-}
-
-int fold_kv_checkpoint(struct fold_kv *kv, int dirfd, const char *name)
-{
-    char path[PATH_BYTES];
-    int rc = fault(FOLD_KV_CHECKPOINT);
-    if (rc == 0)
-        rc = make_path(dirfd, name, path);
-    if (rc < 0)
-        return rc;
-    char *message = NULL;
-    rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(kv->db, &message);
-    if (message == NULL) {
-        /* A log size that is never reached: the memtable is not flushed. */
-        rocksdb_checkpoint_create(cp, path, UINT64_MAX, &message);
-        rocksdb_checkpoint_object_destroy(cp);
-    }
-    return message != NULL ? raise_error("checkpoint", message) : 0;
 }
 
 uint64_t fold_kv_property(struct fold_kv *kv, const char *name)
