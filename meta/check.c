@@ -24,6 +24,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #define PROBLEMS_MAX 20000u
 #define ROUNDS_MAX   5u
@@ -148,8 +149,11 @@ static int check_superblock(struct fold_check *k)
         if (one == 0 && memcmp(&p, &k->params, sizeof p) == 0)
             continue;
         bool fixed = k->opt->repair && fold_superblock_write(k->storefd, &k->params) == 0;
+        /* A mkfs killed between the two copies has left a whole store; a mount writes the other. */
+        bool unfinished = one == -ENOENT && faccessat(k->storefd, FOLD_VOLUME_BEGUN, F_OK, 0) == 0;
         fold_check_found(
-            k, "superblock.copy", FOLD_SEVERITY_ERROR, fixed, copies[i], "%s",
+            k, "superblock.copy", unfinished ? FOLD_SEVERITY_NOTE : FOLD_SEVERITY_ERROR, fixed,
+            copies[i], "%s",
             one == 0 ? "the two copies of the superblock differ"
                      : "this copy of the superblock is missing or damaged; the other one is good");
     }

@@ -24,7 +24,7 @@ static const char *const subdirs[] = {FOLD_CATALOG_DIR, "index",     "segments",
                                       "journal",        "snapshots", "run"};
 
 /* There from before mkfs makes anything until the directory is a store; locked by mkfs. */
-#define BEGUN "mkfs.begun"
+#define BEGUN FOLD_VOLUME_BEGUN
 
 /* Files that mkfs makes beside the directories. */
 static const char *const own_files[] = {BEGUN, "lock", "volume.bak.new"};

@@ -23,6 +23,9 @@ struct fold_volume_params {
     uint8_t secret[FOLD_VOLUME_SECRET_BYTES];
 };
 
+/* In a store: mkfs died when all was done but the first copy of the superblock. */
+#define FOLD_VOLUME_BEGUN "mkfs.begun"
+
 struct fold_volume {
     struct fold_volume_params params; /* fixed after open */
     struct fold_store *store;
