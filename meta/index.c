@@ -79,14 +79,7 @@ int fold_index_format(int storefd)
     return 0;
 }
 
-static int remove_name(void *arg, const char *name)
-{
-    int dirfd;
-    memcpy(&dirfd, arg, sizeof dirfd);
-    return fold_io_unlink(dirfd, name);
-}
-
-/* Throws a damaged database away. Its files lie flat in the directory. */
+/* Throws a damaged database away. */
 static int empty_index(int storefd)
 {
     FOLD_AUTO(close) int dirfd = fold_io_open(storefd, "index", O_RDONLY | O_DIRECTORY, 0);
@@ -94,7 +87,7 @@ static int empty_index(int storefd)
         return 0;
     if (dirfd < 0)
         return dirfd;
-    return fold_io_list(dirfd, remove_name, &dirfd);
+    return fold_io_empty(dirfd);
 }
 
 static int read_generation(struct fold_index *ix)

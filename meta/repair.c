@@ -9,13 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-static int remove_name(void *arg, const char *name)
-{
-    int dirfd;
-    memcpy(&dirfd, arg, sizeof dirfd);
-    return fold_io_unlink(dirfd, name);
-}
-
 int fold_repair_drop_index(int storefd)
 {
     FOLD_AUTO(close) int dirfd = fold_io_open(storefd, "index", O_RDONLY | O_DIRECTORY, 0);
@@ -23,7 +16,7 @@ int fold_repair_drop_index(int storefd)
         return 0;
     if (dirfd < 0)
         return dirfd;
-    int rc = fold_io_list(dirfd, remove_name, &dirfd);
+    int rc = fold_io_empty(dirfd);
     return rc < 0 ? rc : fold_io_fsync(dirfd);
 }
 

@@ -63,24 +63,6 @@ static int take_one(void *arg, const char *name)
     }
 }
 
-static int remove_below(void *arg, const char *name)
-{
-    const int *dirfd = arg;
-    return fold_io_unlink(*dirfd, name);
-}
-
-/* A database that was repaired has a folder of what was put aside. */
-static int remove_one(void *arg, const char *name)
-{
-    struct fold_shadow *s = arg;
-    int rc = fold_io_unlink(s->fd, name);
-    if (rc != -EISDIR)
-        return rc;
-    FOLD_AUTO(close) int fd = fold_io_open(s->fd, name, O_RDONLY | O_DIRECTORY, 0);
-    rc = fd < 0 ? fd : fold_io_list(fd, remove_below, &fd);
-    return rc < 0 ? rc : fold_io_rmdir(s->fd, name);
-}
-
 int fold_shadow_create(int dirfd, const char *name, fold_shadow_fn fn, void *arg,
                        struct fold_shadow **out)
 {
@@ -121,7 +103,7 @@ void fold_shadow_destroy(struct fold_shadow *s)
     if (s == NULL)
         return;
     if (s->fd >= 0) {
-        if (fold_io_list(s->fd, remove_one, s) < 0)
+        if (fold_io_empty(s->fd) < 0)
             fold_warn("cannot clean up %s", s->path);
         (void)close(s->fd);
     }

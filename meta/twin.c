@@ -23,22 +23,13 @@ static struct fold_twin_name join(const char *name, const char *suffix)
     return n;
 }
 
-static int remove_tree(int dirfd, const char *name);
-
-static int remove_one(void *arg, const char *name)
-{
-    const int *dirfd = arg;
-    int rc = fold_io_unlink(*dirfd, name);
-    return rc == -EISDIR ? remove_tree(*dirfd, name) : rc;
-}
-
-/* Removes a directory and what is in it, if there is one. As deep as the database makes them. */
+/* Removes a directory and what is in it, if there is one. */
 static int remove_tree(int dirfd, const char *name)
 {
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
-    int rc = fold_io_list(fd, remove_one, &fd);
+    int rc = fold_io_empty(fd);
     return rc < 0 ? rc : fold_io_rmdir(dirfd, name);
 }
 

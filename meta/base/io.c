@@ -288,6 +288,22 @@ int fold_io_list(int dirfd, fold_io_name_fn fn, void *arg)
     return rc;
 }
 
+static int remove_entry(void *arg, const char *name)
+{
+    const int *dirfd = arg;
+    int rc = fold_io_unlink(*dirfd, name);
+    if (rc != -EISDIR)
+        return rc;
+    FOLD_AUTO(close) int fd = fold_io_open(*dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    rc = fd < 0 ? fd : fold_io_empty(fd);
+    return rc < 0 ? rc : fold_io_rmdir(*dirfd, name);
+}
+
+int fold_io_empty(int dirfd)
+{
+    return fold_io_list(dirfd, remove_entry, &dirfd);
+}
+
 int fold_io_slurp(int dirfd, const char *name, size_t max, void **data, size_t *len)
 {
     FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);

@@ -71,6 +71,9 @@ void fold_io_unmap(void *map, size_t len);
 typedef int (*fold_io_name_fn)(void *arg, const char *name);
 int fold_io_list(int dirfd, fold_io_name_fn fn, void *arg) FOLD_MUST;
 
+/* Removes everything in an open directory, folders with what is in them too. Not durable yet. */
+int fold_io_empty(int dirfd) FOLD_MUST;
+
 enum fold_io_op {
     FOLD_IO_OPEN,
     FOLD_IO_READ,
