@@ -12,12 +12,10 @@
 #include "fs/session.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 
 #include <errno.h>
 #include <sys/stat.h>
-
-#define ARENA_MAX (256u << 10)
-#define ARENA_MIN (4u << 10)
 
 int fold_data_get(struct fold_inode *inode, struct fold_data **out)
 {
@@ -133,7 +131,7 @@ static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t
     struct fold_buf *a = d->arena;
     if (a == NULL || a->cap - a->used < len) {
         uint64_t want =
-            FOLD_MAX(FOLD_MIN(d->dirty.bytes * 2, (uint64_t)ARENA_MAX), (uint64_t)ARENA_MIN);
+            FOLD_MAX(FOLD_MIN(d->dirty.bytes * 2, fold_knobs.arena_max), fold_knobs.arena_min);
         a = fold_buf_arena(s->budget, FOLD_MAX(want, (uint64_t)len));
         if (a == NULL)
             return NULL;

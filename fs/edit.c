@@ -11,15 +11,11 @@
 #include "fs/refold.h"
 #include "fs/session.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/inode.h"
 
 #include <assert.h>
 #include <errno.h>
-
-/* More pages than this are dropped by range rather than edited one by one. */
-#define MANY_PAGES 64u
-/* With more than this on both sides of a cut nothing of it is counted at once. */
-#define UNCOUNTED_PAGES 1024u
 
 struct fold_edit_page {
     uint64_t page_no;
@@ -168,9 +164,9 @@ static void cut_off(struct fold_edit *c, uint64_t from)
     uint64_t first = from / FOLD_PAGE_BYTES;
     uint64_t inside = from % FOLD_PAGE_BYTES;
     uint64_t gone = first + (inside != 0), pages = c->inode->disk_size / FOLD_PAGE_BYTES;
-    if (gone > UNCOUNTED_PAGES && pages > gone + UNCOUNTED_PAGES)
+    if (gone > fold_knobs.edit_uncounted_pages && pages > gone + fold_knobs.edit_uncounted_pages)
         drop_uncounted(c, gone);
-    else if (pages > MANY_PAGES && gone < pages / 2)
+    else if (pages > fold_knobs.edit_many_pages && gone < pages / 2)
         drop_rest(c, gone);
     else
         drop_pages(c, gone, UINT64_MAX);
@@ -199,8 +195,8 @@ void fold_edit_punch(struct fold_edit *c, uint64_t off, uint64_t len)
     while (c->rc == 0 && off < end) {
         uint64_t page_no = off / FOLD_PAGE_BYTES;
         uint64_t whole = end / FOLD_PAGE_BYTES; /* pages before it are covered to their end */
-        if (off % FOLD_PAGE_BYTES == 0 && whole > page_no && whole - page_no > MANY_PAGES &&
-            c->drop_count < FOLD_EDIT_DROPS) {
+        if (off % FOLD_PAGE_BYTES == 0 && whole > page_no &&
+            whole - page_no > fold_knobs.edit_many_pages && c->drop_count < FOLD_EDIT_DROPS) {
             drop_pages(c, page_no, whole - 1);
             off = whole * FOLD_PAGE_BYTES;
             continue;

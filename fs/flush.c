@@ -13,6 +13,7 @@
 #include "fs/window.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/inode.h"
 
@@ -160,9 +161,6 @@ int fold_flush_fsync(struct fold_session *s, struct fold_inode *inode, struct fo
     return fold_catalog_sync(fold_session_catalog(s), fold_catalog_lsn(fold_session_catalog(s)));
 }
 
-/* Cut off within this time, a file is being rewritten. */
-#define REWRITE_MS 1000u
-
 struct flush_all {
     struct fold_session *session;
     bool spare;  /* files that are being rewritten */
@@ -178,7 +176,8 @@ bool fold_flush_rewritten(struct fold_inode *inode)
     if (d == NULL)
         return false;
     fold_rwlock_read(&d->map);
-    bool is = d->hidden_from != UINT64_MAX && fold_clock_ms() - d->hidden_ms < REWRITE_MS;
+    bool is =
+        d->hidden_from != UINT64_MAX && fold_clock_ms() - d->hidden_ms < fold_knobs.rewrite_ms;
     fold_rwlock_drop(&d->map);
     return is;
 }

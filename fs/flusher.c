@@ -12,13 +12,11 @@
 #include "fs/session.h"
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
-
-/* An inode with this much dirty data is flushed in the background while it is being written. */
-#define STREAM_BYTES (4u << 20)
 
 struct fold_flusher {
     struct fold_session *session;
@@ -170,7 +168,7 @@ void fold_flusher_note(struct fold_flusher *f, struct fold_inode *inode, uint64_
         }
     }
     bool pressed = fold_budget_pressed(f->session->budget);
-    if (bytes >= STREAM_BYTES || (pressed && bytes >= STREAM_BYTES / 8)) {
+    if (bytes >= fold_knobs.stream_bytes || (pressed && bytes >= fold_knobs.stream_bytes / 8)) {
         stream_submit(f, inode);
     } else if (pressed) {
         fold_lock_take(&f->lock);

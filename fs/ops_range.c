@@ -17,16 +17,13 @@
 #include "fs/space.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
 #include <linux/falloc.h>
 #include <unistd.h>
 
-/* File bytes that one transaction covers: bounds its memory. */
-#define STEP_BYTES (256u << 20)
-/* The same for one that drops whole pages. */
-#define PUNCH_BYTES (4ull << 30)
 /* The most one copy_file_range copies (the reply has 32 bits); callers go on. */
 #define COPY_MOST (1ull << 31)
 
@@ -106,11 +103,13 @@ static int allocate_page(struct fold_edit *e, uint64_t off, uint64_t end)
     return e->rc;
 }
 
-/* One step of it, which ends at a multiple of STEP_BYTES or at `end`; *off is where it ended. */
+/* One step of it, which ends at a multiple of fold_knobs.range_step_bytes or at `end`; *off is
+ * where it ended. */
 static int allocate_step(struct fold_session *s, struct fold_inode *inode, uint64_t *off,
                          uint64_t end, bool keep_size)
 {
-    uint64_t step = FOLD_MIN(end, *off - *off % STEP_BYTES + STEP_BYTES);
+    uint64_t step =
+        FOLD_MIN(end, *off - *off % fold_knobs.range_step_bytes + fold_knobs.range_step_bytes);
     struct fold_edit e;
     fold_edit_begin(&e, s, inode);
     while (e.rc == 0 && *off < step) {
@@ -134,7 +133,8 @@ static int allocate(const struct task *t, uint64_t off, uint64_t end)
     return rc;
 }
 
-/* Empties [*off, end) up to PUNCH_BYTES behind the first stored page; *off is where that ended. */
+/* Empties [*off, end) up to fold_knobs.punch_step_bytes behind the first stored page; *off is where
+ * that ended. */
 static int punch_step(const struct task *t, uint64_t *off, uint64_t end)
 {
     uint64_t found = 0, step = end;
@@ -143,7 +143,7 @@ static int punch_step(const struct task *t, uint64_t *off, uint64_t end)
     if (rc != 0 && rc != -ENOENT)
         return rc;
     if (rc == 0)
-        step = FOLD_MIN(end, (found + 1) * (uint64_t)FOLD_PAGE_BYTES + PUNCH_BYTES);
+        step = FOLD_MIN(end, (found + 1) * (uint64_t)FOLD_PAGE_BYTES + fold_knobs.punch_step_bytes);
     struct fold_edit e;
     touch(t->inode, t->kill_priv);
     fold_edit_begin(&e, t->session, t->inode);
@@ -261,7 +261,8 @@ static int share(struct task *t, uint64_t len)
     uint64_t at = t->from_off, end = t->from_off + len;
     int rc = 0;
     while (rc == 0 && at < end) {
-        uint64_t step = FOLD_MIN(end, at - at % STEP_BYTES + STEP_BYTES);
+        uint64_t step =
+            FOLD_MIN(end, at - at % fold_knobs.range_step_bytes + fold_knobs.range_step_bytes);
         struct fold_edit e;
         fold_edit_begin(&e, t->session, t->inode);
         fold_edit_punch(&e, at + delta, step - at);

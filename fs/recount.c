@@ -10,12 +10,10 @@
 #include "fs/edit.h"
 #include "fs/session.h"
 #include "meta/base/gate.h"
+#include "meta/base/knob.h"
 
 #include <errno.h>
 #include <time.h>
-
-/* Pages between two rests. */
-#define BATCH 1024u
 
 static int count_pages(struct fold_recipe_scan *scan, const atomic_bool *stop, uint64_t *sum)
 {
@@ -25,7 +23,7 @@ static int count_pages(struct fold_recipe_scan *scan, const atomic_bool *stop, u
     *sum = 0;
     for (uint32_t n = 1; (rc = fold_recipe_scan_next(scan, &page_no, &page)) > 0; n++) {
         *sum += fold_page_mapped(&page);
-        if (n % BATCH != 0)
+        if (n % fold_knobs.recount_batch != 0)
             continue;
         struct timespec rest = {.tv_nsec = 2000000};
         (void)nanosleep(&rest, NULL);

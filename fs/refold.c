@@ -17,22 +17,16 @@
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
+#include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 
 #include <errno.h>
 
-#define WINDOW (8u << 20)
-/* Without meeting the old cuts after that many bytes beyond the place, enough is enough. */
-#define FARTHEST (64ull << 20)
-/* Places closer than this are one. */
-#define NEAR     (1u << 20)
-#define QUIET_MS 10000u
-#define LOOK_MS  2000u
+#define LOOK_MS 2000u
 /* How many extents before a place cutting begins: the chunk before a fragment is whole, the one
  * before it surely is. */
 #define LEAD 2u
-/* Inodes that wait at the same time, kept in memory; more of them wait for their next opening. */
-#define LISTED_MAX 16384u
 
 struct fold_refolder {
     struct fold_session *session;
@@ -49,17 +43,10 @@ struct fold_refolder {
 /* Flush lock held. Without room the inode's flags in the catalog still say what is to be done. */
 static void enlist(struct fold_refolder *r, struct fold_inode *inode)
 {
-    bool room = true;
     fold_itable_ref(r->session->inodes, inode);
     fold_lock_take(&r->lock);
-    if (r->count == r->cap) {
-        size_t cap = r->cap > 0 ? r->cap * 2 : 64;
-        struct fold_inode **grown =
-            cap <= LISTED_MAX ? realloc(r->list, cap * sizeof *grown) : NULL;
-        room = grown != NULL;
-        r->list = room ? grown : r->list;
-        r->cap = room ? cap : r->cap;
-    }
+    bool room =
+        r->count < fold_knobs.refold_listed && FOLD_GROW(r->list, r->cap, r->count + 1, 64) == 0;
     if (room)
         r->list[r->count++] = inode;
     fold_lock_drop(&r->lock);
@@ -71,9 +58,10 @@ static void enlist(struct fold_refolder *r, struct fold_inode *inode)
 /* Widens a place already noted nearby, or the first one when there are too many; else adds one. */
 static void add_place(struct fold_frags *f, uint64_t lo, uint64_t hi)
 {
-    struct fold_frag *near = f->count == FOLD_FRAGS ? &f->at[0] : NULL;
+    struct fold_frag *near = f->count >= fold_knobs.refold_places ? &f->at[0] : NULL;
     for (unsigned i = 0; i < f->count; i++)
-        if (lo <= f->at[i].hi + NEAR && hi + NEAR >= f->at[i].lo)
+        if (lo <= f->at[i].hi + fold_knobs.refold_near &&
+            hi + fold_knobs.refold_near >= f->at[i].lo)
             near = &f->at[i];
     if (near == NULL) {
         f->at[f->count++] = (struct fold_frag){lo, hi};
@@ -326,12 +314,12 @@ static int refold_step(struct fold_session *s, struct fold_inode *inode, uint64_
     bool unwritten = false;
     w->done = true;
     int rc = find_start(s, inode, at, &sp->start);
-    sp->end = FOLD_MIN(at + WINDOW, size);
+    sp->end = FOLD_MIN(at + fold_knobs.refold_window, size);
     if (rc == 0)
         rc = fold_recipe_each(fold_session_catalog(s), inode->ino, sp->start / FOLD_PAGE_BYTES,
                               sp->end / FOLD_PAGE_BYTES, has_unwritten, &unwritten);
-    if (rc != 0 || unwritten || sp->start >= size || at > w->place.hi + FARTHEST ||
-        (w->begun && at >= size))
+    if (rc != 0 || unwritten || sp->start >= size ||
+        at > w->place.hi + fold_knobs.refold_farthest || (w->begun && at >= size))
         return rc;
     rc = refold_window(s, inode, w->place.hi, size, sp);
     if (rc != 0)
@@ -458,7 +446,7 @@ static void *refolder_main(void *arg)
         if (r->stop || r->count == 0)
             continue;
         fold_lock_drop(&r->lock);
-        (void)run_due(r, QUIET_MS);
+        (void)run_due(r, fold_knobs.refold_quiet_ms);
         fold_lock_take(&r->lock);
     }
     fold_lock_drop(&r->lock);

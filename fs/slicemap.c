@@ -6,9 +6,11 @@
  */
 #include "fs/slicemap.h"
 
+#include "meta/base/knob.h"
+
 #include <errno.h>
 
-#define BLOCK 64u
+#define BLOCK 64u /* room in a block; filled as far as the knob says */
 
 struct fold_slice_block {
     uint32_t n;
@@ -105,11 +107,12 @@ static int insert_block(struct fold_slices *m, uint32_t where, struct fold_slice
 /* Makes room in the block at `pos`, which may move to a new block. */
 static int make_room(struct fold_slices *m, struct fold_slice_pos *pos)
 {
-    if (pos->block == m->count && m->count > 0 && m->blocks[m->count - 1]->n < BLOCK) {
+    if (pos->block == m->count && m->count > 0 &&
+        m->blocks[m->count - 1]->n < fold_knobs.slice_block) {
         pos->block = m->count - 1;
         pos->index = m->blocks[pos->block]->n;
     }
-    if (pos->block < m->count && m->blocks[pos->block]->n < BLOCK)
+    if (pos->block < m->count && m->blocks[pos->block]->n < fold_knobs.slice_block)
         return 0;
     struct fold_slice_block *fresh = malloc(sizeof *fresh);
     if (fresh == NULL)
@@ -128,8 +131,8 @@ static int make_room(struct fold_slices *m, struct fold_slice_pos *pos)
         return rc;
     }
     struct fold_slice_block *old = m->blocks[pos->block];
-    fresh->n = BLOCK / 2;
-    old->n = BLOCK - BLOCK / 2;
+    fresh->n = old->n / 2;
+    old->n -= fresh->n;
     memcpy(fresh->s, &old->s[old->n], fresh->n * sizeof fresh->s[0]);
     if (pos->index > old->n) {
         pos->index -= old->n;

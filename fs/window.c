@@ -16,14 +16,11 @@
 #include "fs/space.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 
 #include <errno.h>
 
-/* Dirty bytes that are stored and committed together. */
-#define WINDOW_BYTES (16u << 20)
-/* Slices of one window: many small scattered writes end it early. */
-#define WINDOW_SLICES 16384u
 /* Most chunks cut short that one run takes up again. */
 #define TAILS_MAX 16u
 
@@ -135,7 +132,7 @@ static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint6
 {
     *count = 0;
     *rest = false;
-    while (*count < TAILS_MAX) {
+    while (*count < fold_knobs.window_tails) {
         int rc = open_chunk(s, inode, off, w, &tails[*count]);
         if (rc != 0 || tails[*count].len == 0)
             return rc;
@@ -205,7 +202,7 @@ static int window_fill(struct fold_session *s, struct fold_inode *inode, struct 
     *more = false;
     for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos);
          sl != NULL; sl = fold_slices_next(&inode->data->flushing, &pos)) {
-        if (bytes >= WINDOW_BYTES || w->count >= WINDOW_SLICES) {
+        if (bytes >= fold_knobs.window_bytes || w->count >= fold_knobs.window_slices) {
             *more = sl->off == next;
             return 0;
         }
