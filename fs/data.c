@@ -176,6 +176,8 @@ int fold_data_truncate_locked(struct fold_inode *inode, uint64_t size, bool kill
     fold_lock_drop(&inode->lock);
     if (size <= old) { /* at the same size, too: what is allocated beyond it goes */
         rc = fold_slices_punch(&d->dirty, size, UINT64_MAX);
+        if (rc == 0) /* a flush may have had to leave something there */
+            rc = fold_slices_punch(&d->flushing, size, UINT64_MAX);
         if (rc == 0 && size < d->hidden_from)
             d->hidden_from = size;
         d->hidden_ms = fold_clock_ms();

@@ -17,15 +17,19 @@
 #include "meta/base/log.h"
 #include "meta/inode.h"
 
-#include <assert.h>
+#include <errno.h>
 
-/* Brings what was not stored back under what was written since. */
+/*
+ * Brings what was not stored back under what was written since. -ENOMEM: some of it is still in
+ * `flushing`, where readers find it and the next flush tries again.
+ */
 static int restore_rest(struct fold_data *d)
 {
     int rc = 0;
     struct fold_slice_pos pos;
     for (const struct fold_slice *newer = fold_slices_seek(&d->dirty, 0, &pos);
-         rc == 0 && newer != NULL; newer = fold_slices_next(&d->dirty, &pos))
+         rc == 0 && newer != NULL && d->flushing.bytes > 0;
+         newer = fold_slices_next(&d->dirty, &pos))
         rc = fold_slices_punch(&d->flushing, newer->off, newer->len);
     for (const struct fold_slice *s = fold_slices_seek(&d->flushing, 0, &pos); rc == 0 && s != NULL;
          s = fold_slices_next(&d->flushing, &pos)) {
@@ -34,20 +38,21 @@ static int restore_rest(struct fold_data *d)
         if (rc != 0)
             fold_buf_put(s->buf);
     }
+    if (rc == 0)
+        fold_slices_clear(&d->flushing);
     return rc;
 }
 
 /*
  * Gives up on data that cannot be stored: the error goes to every open handle, and the file ends
- * where its stored content does, so that nobody reads bytes that were never written.
+ * where its stored content does, so that nobody reads bytes that were never written. Map lock held.
  */
-static void give_up(struct fold_inode *inode, int code)
+static void give_up_locked(struct fold_inode *inode, int code)
 {
     struct fold_data *d = inode->data;
     fold_data_fail(d, code);
     fold_error("inode %llu: written data could not be stored: %s", (unsigned long long)inode->ino,
                fold_err_text(code));
-    fold_rwlock_write(&d->map);
     fold_slices_clear(&d->flushing);
     uint64_t end = 0;
     struct fold_slice_pos pos;
@@ -58,7 +63,6 @@ static void give_up(struct fold_inode *inode, int code)
     inode->attr.size =
         FOLD_MIN(inode->attr.size, FOLD_MAX(end, FOLD_MIN(inode->disk_size, d->hidden_from)));
     fold_lock_drop(&inode->lock);
-    fold_rwlock_drop(&d->map);
 }
 
 static int flush_attr(struct fold_session *s, struct fold_inode *inode)
@@ -83,47 +87,98 @@ static int flush_attr(struct fold_session *s, struct fold_inode *inode)
     return rc;
 }
 
-/* Flush lock held. */
-static int flush_data(struct fold_session *s, struct fold_inode *inode, bool hold_tail)
+/* Moves everything dirty to `flushing`, what an earlier flush had to leave there included. *hidden:
+ * a cut-off waits to be carried out. -ENOMEM. */
+static int set_aside_locked(struct fold_data *d, bool *hidden)
 {
-    struct fold_data *d = inode->data;
-    fold_rwlock_write(&d->map);
-    assert(d->flushing.bytes == 0);
+    int rc = d->flushing.bytes > 0 ? restore_rest(d) : 0;
+    if (rc != 0)
+        return rc;
     fold_slices_clear(&d->flushing);
     d->flushing = d->dirty;
     d->dirty = (struct fold_slices){0};
     fold_buf_put(d->arena);
     d->arena = NULL;
-    uint64_t hidden_from = d->hidden_from;
-    fold_rwlock_drop(&d->map);
-    bool done = d->flushing.bytes == 0 && hidden_from == UINT64_MAX;
-    if (done) {
+    *hidden = d->hidden_from != UINT64_MAX;
+    return 0;
+}
+
+/*
+ * What a flush claims when it reports success: nothing that was dirty before it is dirty any more,
+ * but for a tail it was told to hold. Where that does not hold, the caller must not believe it.
+ */
+static int check_stored_locked(const struct fold_inode *inode, unsigned how)
+{
+    const struct fold_data *d = inode->data;
+    bool held = (how & FOLD_FLUSH_HOLD_TAIL) != 0;
+    if (held || (d->flushing.bytes == 0 && (inode->ghost || d->hidden_from == UINT64_MAX)))
+        return 0;
+    fold_error("inode %llu: %llu bytes were not stored by the flush that was to store them",
+               (unsigned long long)inode->ino, (unsigned long long)d->flushing.bytes);
+    return -FOLD_E_NOT_STORED;
+}
+
+/* After the last window: what is left becomes dirty again, unless it cannot be stored at all. */
+static int finish(struct fold_session *s, struct fold_inode *inode, unsigned how, int rc)
+{
+    struct fold_data *d = inode->data;
+    bool map_held = (how & FOLD_FLUSH_MAP_HELD) != 0;
+    if (!map_held)
+        fold_rwlock_write(&d->map);
+    if (rc == 0)
+        rc = check_stored_locked(inode, how);
+    int restored = 0;
+    if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_NOT_STORED)
+        restored = restore_rest(d);
+    else
+        give_up_locked(inode, rc);
+    if (d->dirty.bytes + d->flushing.bytes > 0) {
+        fold_lock_take(&inode->lock);
+        fold_flush_attr_dirty_locked(s, inode); /* so that the timer finds the inode */
+        fold_lock_drop(&inode->lock);
+    }
+    if (!map_held)
+        fold_rwlock_drop(&d->map);
+    return rc != 0 ? rc : restored;
+}
+
+/* Flush lock held, and the map lock if `how` says so. */
+static int flush_data(struct fold_session *s, struct fold_inode *inode, unsigned how)
+{
+    struct fold_data *d = inode->data;
+    bool map_held = (how & FOLD_FLUSH_MAP_HELD) != 0, hidden = false;
+    if (!map_held)
+        fold_rwlock_write(&d->map);
+    int rc = set_aside_locked(d, &hidden);
+    if (!map_held)
+        fold_rwlock_drop(&d->map);
+    if (rc != 0)
+        return rc;
+    if (d->flushing.bytes == 0 && !hidden) {
         /* Size or times alone, with all data stored: the size may be stated too. */
         fold_lock_take(&inode->lock);
         bool pending = inode->attr_dirty;
         fold_lock_drop(&inode->lock);
         if (!pending)
             return 0;
-        done = false;
     }
-    int rc = 0;
-    while (rc == 0 && !done)
-        rc = fold_window_store(s, inode, hold_tail, &done);
-    if (rc == 0) {
-        fold_rwlock_write(&d->map);
-        if (d->flushing.bytes > 0)
-            rc = restore_rest(d);
-        fold_slices_clear(&d->flushing);
-        fold_rwlock_drop(&d->map);
+    for (bool done = false; rc == 0 && !done;) {
+        uint64_t before = d->flushing.bytes;
+        rc = fold_window_store(s, inode, how, &done);
+        if (rc == 0 && !done && d->flushing.bytes >= before)
+            break; /* finish() finds what is left */
     }
-    if (rc != 0)
-        give_up(inode, rc);
-    return rc;
+    return finish(s, inode, how, rc);
 }
 
 int fold_flush_locked(struct fold_session *s, struct fold_inode *inode)
 {
-    return flush_data(s, inode, false);
+    return flush_data(s, inode, 0);
+}
+
+int fold_flush_frozen(struct fold_session *s, struct fold_inode *inode)
+{
+    return flush_data(s, inode, FOLD_FLUSH_MAP_HELD);
 }
 
 int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode, struct fold_turn *turn)
@@ -135,7 +190,7 @@ int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode, struct 
         return flush_attr(s, inode);
     if (!fold_turn_take(s, inode, turn))
         return FOLD_TURN_WAITS;
-    int rc = flush_data(s, inode, false);
+    int rc = flush_data(s, inode, 0);
     fold_turn_drop(s, inode);
     return rc;
 }
@@ -149,7 +204,7 @@ void fold_flush_stream(struct fold_session *s, struct fold_inode *inode)
 {
     fold_turn_wait(inode);
     atomic_store(&inode->data->streaming, false);
-    (void)flush_data(s, inode, true); /* the handles are told */
+    (void)flush_data(s, inode, FOLD_FLUSH_HOLD_TAIL); /* the handles are told */
     fold_turn_drop(s, inode);
 }
 
@@ -222,4 +277,21 @@ int fold_flush_all(struct fold_session *s)
 {
     bool spared;
     return flush_many(s, false, &spared);
+}
+
+static void note_dirty(void *arg, struct fold_inode *inode)
+{
+    int *rc = arg;
+    if (!fold_data_dirty(inode))
+        return;
+    fold_error("inode %llu is still dirty after everything was stored",
+               (unsigned long long)inode->ino);
+    *rc = -FOLD_E_NOT_STORED;
+}
+
+int fold_flush_check(struct fold_session *s)
+{
+    int rc = 0;
+    fold_itable_each_dirty(s->inodes, note_dirty, &rc);
+    return rc;
 }

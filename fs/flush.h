@@ -12,10 +12,12 @@ struct fold_session;
 struct fold_turn;
 
 /*
- * Stores all dirty data of the inode and commits recipe, size and times. Survives the process on
- * return (not yet the power cut). For inodes without data only dirty attributes are committed.
- * Takes the inode's locks; the caller holds none. Returns the error of this flush; it is also kept
- * for the handles.
+ * Stores all dirty data of the inode and commits recipe, size and times. On success nothing of the
+ * file is dirty that was written before the call, and it survives the process (not yet the power
+ * cut). For inodes without data only dirty attributes are committed. Takes the inode's locks; the
+ * caller holds none. -ENOMEM, -FOLD_E_NOT_STORED: what was not stored is dirty as before. Any other
+ * error (-ENOSPC, -EIO, ...): it is given up, the file ends where its stored content does, and the
+ * error is also kept for the handles.
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
@@ -27,6 +29,10 @@ int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode,
 /* fold_flush_inode for an inode with data whose flush lock is held; takes the map and inode locks.
  */
 int fold_flush_locked(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
+
+/* The same with the map lock held exclusively as well: nobody can write meanwhile, so nothing at
+ * all is dirty on success. Keep it for little data. */
+int fold_flush_frozen(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
 /* Stores what a streaming writer has completed so far; a chunk still growing at the end is left
  * dirty. */
@@ -50,6 +56,10 @@ bool fold_flush_rewritten(struct fold_inode *inode);
 
 /* Everything of the volume, durable on return (foldfs sync, unmount). */
 int fold_flush_all(struct fold_session *s) FOLD_MUST;
+
+/* Whether fold_flush_all has kept its word, when nobody writes any more: -FOLD_E_NOT_STORED if a
+ * file is still dirty, and the log names it. */
+int fold_flush_check(struct fold_session *s) FOLD_MUST;
 
 /* Marks the inode as having dirty attributes (times, size), to be committed in the background.
  * Inode lock held. */

@@ -153,6 +153,8 @@ int fold_session_close(struct fold_session *s)
         first = fold_flush_all(s);
     fold_workers_destroy(s->workers);    /* runs what is queued, flushes included */
     fold_handles_destroy(s, s->handles); /* left behind by a connection that was cut */
+    if (s->flusher != NULL && first == 0)
+        first = fold_flush_check(s);
     fold_collector_destroy(s->collector);
     fold_refolder_destroy(s->refolder);
     fold_flusher_destroy(s->flusher);

@@ -2,7 +2,8 @@
 /*
  * An ordered map of non-overlapping byte ranges of a file to bytes in memory: the dirty data of an
  * inode. Inserting replaces what it overlaps. Two levels of sorted arrays: O(log n) to find, a
- * bounded move to insert. Not thread-safe; the owner's lock guards it.
+ * bounded move to insert. What the map itself takes is charged to the budget of the buffers in it.
+ * Not thread-safe; the owner's lock guards it.
  */
 #ifndef FOLD_FS_SLICEMAP_H
 #define FOLD_FS_SLICEMAP_H
@@ -20,8 +21,10 @@ struct fold_slice_block;
 
 struct fold_slices {
     struct fold_slice_block **blocks;
-    uint32_t count, cap;
-    uint64_t bytes; /* sum of lengths */
+    size_t cap;
+    uint32_t count;
+    uint64_t bytes;                 /* sum of lengths */
+    struct fold_slice_block *spare; /* reserved for the change under way; else none */
 };
 
 /* A place in the map; valid until the map changes. */
@@ -32,8 +35,8 @@ struct fold_slice_pos {
 /* Drops everything; the map is empty and usable afterwards. */
 void fold_slices_clear(struct fold_slices *m);
 
-/* Inserts; takes over the reference in `s` on success. -ENOMEM: the range may have been emptied,
- * `s` is not taken. */
+/* Inserts; takes over the reference in `s` on success. -ENOMEM: the map is as before, and `s` is
+ * not taken. */
 int fold_slices_insert(struct fold_slices *m, const struct fold_slice *s) FOLD_MUST;
 
 /* Removes [off, off+len), len may reach past any offset. -ENOMEM when a slice cannot be split:

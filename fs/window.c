@@ -190,19 +190,29 @@ static uint64_t run_bytes(const struct fold_slices *m, struct fold_slice_pos pos
     return sum;
 }
 
+/* Whether the window may end behind its last slice, inside of a run: where a chunk is as long as it
+ * can be, at least one cut of the run is decided, so that each window leaves the list shorter. */
+static bool may_end(const struct window *w, const struct fold_cut *cut)
+{
+    const struct run *r = &w->runs[w->run_count - 1];
+    const struct fold_slice *last = &w->slices[w->count - 1];
+    return last->off + last->len - r->start >= cut->max;
+}
+
 /*
  * Collects the window from the flushing list, which only the holder of the flush lock changes.
- * *more: data is left behind the window in the same run.
+ * *more: data is left behind the window in the same run. *last: none is left at all.
  */
 static int window_fill(struct fold_session *s, struct fold_inode *inode, struct window *w,
-                       bool *more)
+                       bool *more, bool *last)
 {
     struct fold_slice_pos pos;
     uint64_t bytes = 0, next = UINT64_MAX;
-    *more = false;
+    *more = *last = false;
     for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos);
          sl != NULL; sl = fold_slices_next(&inode->data->flushing, &pos)) {
-        if (bytes >= fold_knobs.window_bytes || w->count >= fold_knobs.window_slices) {
+        bool full = bytes >= fold_knobs.window_bytes || w->count >= fold_knobs.window_slices;
+        if (full && (sl->off != next || may_end(w, &s->cut))) {
             *more = sl->off == next;
             return 0;
         }
@@ -218,6 +228,7 @@ static int window_fill(struct fold_session *s, struct fold_inode *inode, struct 
         next = sl->off + sl->len;
         bytes += sl->len;
     }
+    *last = true;
     return 0;
 }
 
@@ -282,12 +293,11 @@ static void note_seams(struct fold_session *s, struct fold_inode *inode, const s
     }
 }
 
-static int window_commit(struct fold_session *s, struct fold_inode *inode, struct window *w)
+/* The map lock is held. */
+static int commit_locked(struct fold_session *s, struct fold_inode *inode, const struct window *w,
+                         uint64_t last_end)
 {
     struct fold_data *d = inode->data;
-    uint64_t last_end = w->run_count > 0 ? w->runs[w->run_count - 1].end : 0;
-    fold_rwlock_write(&d->map);
-    uint64_t old_end = FOLD_MAX(FOLD_MIN(inode->disk_size, d->hidden_from), d->stored_end);
     struct fold_edit c;
     fold_edit_begin(&c, s, inode);
     for (size_t i = 0; i < w->run_count; i++)
@@ -304,7 +314,20 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
     int rc = fold_edit_end(&c, safe_size(inode, last_end));
     for (size_t i = 0; rc == 0 && i < w->run_count; i++)
         rc = fold_slices_punch(&d->flushing, w->runs[i].start, w->runs[i].end - w->runs[i].start);
-    fold_rwlock_drop(&d->map);
+    return rc;
+}
+
+static int window_commit(struct fold_session *s, struct fold_inode *inode, const struct window *w,
+                         bool map_held)
+{
+    struct fold_data *d = inode->data;
+    uint64_t last_end = w->run_count > 0 ? w->runs[w->run_count - 1].end : 0;
+    if (!map_held)
+        fold_rwlock_write(&d->map);
+    uint64_t old_end = FOLD_MAX(FOLD_MIN(inode->disk_size, d->hidden_from), d->stored_end);
+    int rc = commit_locked(s, inode, w, last_end);
+    if (!map_held)
+        fold_rwlock_drop(&d->map);
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;
     fold_lock_drop(&inode->lock);
@@ -315,14 +338,14 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, struc
     return rc;
 }
 
-int fold_window_store(struct fold_session *s, struct fold_inode *inode, bool hold_tail, bool *done)
+int fold_window_store(struct fold_session *s, struct fold_inode *inode, unsigned how, bool *done)
 {
     struct window w = {0};
-    bool more;
+    bool more, last;
     unsigned token = fold_gate_enter(s->gate); /* locations found now are committed inside */
-    int rc = window_fill(s, inode, &w, &more);
+    int rc = window_fill(s, inode, &w, &more, &last);
     if (rc == 0)
-        rc = window_cut(s, &w, hold_tail || more);
+        rc = window_cut(s, &w, more || (last && (how & FOLD_FLUSH_HOLD_TAIL) != 0));
     uint64_t bytes = w.ingest.bytes - w.ingest.zero_bytes;
     if (rc == 0 && (rc = fold_space_claim(s, bytes)) == 0) {
         rc = fold_ingest_store(&w.ingest, s->dedup, s->workers);
@@ -330,9 +353,9 @@ int fold_window_store(struct fold_session *s, struct fold_inode *inode, bool hol
     }
     bool nothing = w.run_count == 1 && w.runs[0].end == w.runs[0].start;
     if (rc == 0 && !nothing)
-        rc = window_commit(s, inode, &w);
+        rc = window_commit(s, inode, &w, (how & FOLD_FLUSH_MAP_HELD) != 0);
     fold_gate_leave(s->gate, token);
-    *done = nothing || inode->data->flushing.bytes == 0;
+    *done = last;
     window_fini(&w);
     return rc;
 }

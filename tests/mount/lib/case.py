@@ -17,11 +17,12 @@ class MountCase(unittest.TestCase):
 
     mkfs_args = ()
     mount_opts = ""
+    knobs = ""  # smaller limits: "name=value,..." (meta/base/knob.def)
     fsck_after = True  # the store must be found clean when the test is over
 
     def setUp(self):
         os.umask(0o022)
-        self.vol = Volume(self.mkfs_args, self.mount_opts)
+        self.vol = Volume(self.mkfs_args, self.mount_opts, knobs=self.knobs)
         self.mnt = self.vol.mnt
         self.addCleanup(self._finish)
 

@@ -42,7 +42,7 @@ def scratch_root():
 class Volume:
     """A formatted store with a mount point; use as a context manager or call close()."""
 
-    def __init__(self, mkfs_args=(), mount_opts="", env=None, mount=True):
+    def __init__(self, mkfs_args=(), mount_opts="", env=None, mount=True, knobs=""):
         self.base = tempfile.mkdtemp(prefix="foldfs-test-", dir=scratch_root())
         os.chmod(self.base, 0o755)
         self.store = os.path.join(self.base, "store")
@@ -50,6 +50,11 @@ class Volume:
         self.log_path = os.path.join(self.base, "log")
         self.mount_opts = mount_opts
         self.env = dict(os.environ, **(env or {}))
+        self.program = FOLDFS
+        if knobs: # the program that takes smaller limits
+            self.env["FOLDFS_KNOBS"] = knobs
+            self.program = os.path.join(os.environ.get("FOLD_TEST_BIN") or
+                                        os.path.join(os.path.dirname(FOLDFS), "tests", "mount"), "foldfs_knobs")
         self.env.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(ROOT, "tests", "support", "tsan.supp"))
         self.daemon = None
         self.failures = []
@@ -79,7 +84,7 @@ class Volume:
 
     def command(self, *args, timeout=120, check=True):
         """Runs `foldfs ARGS`; returns the finished process with text output."""
-        done = subprocess.run([FOLDFS, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True,
+        done = subprocess.run([self.program, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout, env=self.env)
         if check and done.returncode != 0:
             raise VolumeError("foldfs %s: exit %d: %s" % (" ".join(map(str, args)), done.returncode,
@@ -96,7 +101,7 @@ class Volume:
         words = ["allow_other"] + ([opts] if opts else [])
         log = open(self.log_path, "ab")
         self.daemon = subprocess.Popen(
-            [FOLDFS, "mount", "-f", "-o", ",".join(words), self.store, self.mnt],
+            [self.program, "mount", "-f", "-o", ",".join(words), self.store, self.mnt],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, cwd="/")
         log.close()
         with open(os.path.join(self.base, "daemon.pid"), "w") as out:
