@@ -210,8 +210,10 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
     fold_ballast_adjust(c->session->ballast);
     bool spared = false; /* a collection is no reason to store half a rewritten file */
     rc = opt->full ? unless_full(fold_flush_due(c->session, &spared)) : 0;
+    const struct fold_refold_stop stop = {opt->cancelled, opt->arg};
     if (rc == 0 && opt->full)
-        rc = unless_full(fold_refolder_run(c->session->refolder));
+        rc = unless_full(
+            fold_refolder_run(c->session->refolder, opt->cancelled != NULL ? &stop : NULL));
     if (rc == 0)
         rc = cycle(c, opt, out);
     if (rc == 0 && opt->full) {

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each window is worked on under the flush lock of the inode: the recipe then stands still, while
- * writers go on into the dirty list. Reads the window's bytes by the recipe, cuts them, and commits
- * only if the cuts differ from those the recipe has.
+ * Notes of places, a list of inodes that have some, and one thread that takes up those that were
+ * quiet long enough. Each window is worked on under the flush lock of the inode (fs/recut.h), which
+ * others get between two windows.
  */
 #include "fs/refold.h"
 
-#include "fs/edit.h"
 #include "fs/flush.h"
-#include "fs/ingest.h"
-#include "fs/pagecache.h"
-#include "fs/readpath.h"
 #include "fs/recount.h"
+#include "fs/recut.h"
 #include "fs/session.h"
-#include "fs/space.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
-#include "meta/base/gate.h"
 #include "meta/base/grow.h"
 #include "meta/base/knob.h"
 #include "meta/base/log.h"
@@ -24,9 +19,6 @@
 #include <errno.h>
 
 #define LOOK_MS 2000u
-/* How many extents before a place cutting begins: the chunk before a fragment is whole, the one
- * before it surely is. */
-#define LEAD 2u
 
 struct fold_refolder {
     struct fold_session *session;
@@ -141,213 +133,50 @@ void fold_refold_unnote(struct fold_inode *inode, uint64_t at)
     }
 }
 
-/* Start of the extent LEAD extents before `lo`, or where data begins after a hole; never beyond
- * `lo`. */
-static int find_start(struct fold_session *s, struct fold_inode *inode, uint64_t lo,
-                      uint64_t *start)
-{
-    *start = lo;
-    if (s->cut.kind == FOLD_CUT_FIXED) {
-        *start = lo - lo % s->cut.avg;
-        return 0;
-    }
-    for (unsigned step = 0; step < LEAD; step++) {
-        if (*start == 0)
-            break;
-        struct fold_cached_page *page;
-        int rc = fold_pagecache_get(s->pages, inode->ino, (*start - 1) / FOLD_PAGE_BYTES, &page);
-        if (rc != 0)
-            return rc;
-        uint32_t i = fold_page_find(&page->page, *start - 1);
-        struct fold_extent e = {0};
-        if (i < page->page.count)
-            e = page->page.extents[i];
-        fold_cached_put(&page->cached);
-        if (e.kind != FOLD_EXTENT_DATA || e.off >= *start)
-            break; /* a hole is a boundary */
-        *start = e.off;
-    }
-    return 0;
-}
-
-/* True if the recipe has an extent that is exactly this chunk (`whole`), or one that starts a chunk
- * there. */
-static int recipe_agrees(struct fold_session *s, const struct fold_inode *inode,
-                         const struct fold_chunk *c, bool whole, bool *agrees)
-{
-    struct fold_cached_page *page;
-    int rc = fold_pagecache_get(s->pages, inode->ino, c->off / FOLD_PAGE_BYTES, &page);
-    if (rc != 0)
-        return rc;
-    uint32_t i = fold_page_find(&page->page, c->off);
-    const struct fold_extent *e = i < page->page.count ? &page->page.extents[i] : NULL;
-    *agrees = e != NULL && e->kind == FOLD_EXTENT_DATA && e->off == c->off && e->skip == 0;
-    /* An extent is split where a page ends: the rest of the chunk is then in the next page. */
-    uint64_t page_end = (c->off / FOLD_PAGE_BYTES + 1) * (uint64_t)FOLD_PAGE_BYTES;
-    if (whole && *agrees)
-        *agrees = e->len == FOLD_MIN((uint64_t)c->len, page_end - c->off) &&
-                  ((e->flags ^ c->flags) & FOLD_EXTENT_TAIL) == 0;
-    fold_cached_put(&page->cached);
-    return 0;
-}
-
-struct span {
-    uint64_t start, end; /* what the pieces cover */
-    bool met;            /* the old cuts were met: nothing more to do for this place */
-};
-
-/* Leaves out what already is as it should be at the end; *same: nothing differs at all. */
-static int compare_cuts(struct fold_session *s, struct fold_inode *inode, struct fold_ingest *g,
-                        uint64_t hi, struct span *sp, bool *same)
-{
-    *same = true;
-    for (size_t i = 0; i < g->count; i++) {
-        bool agrees;
-        if (g->pieces[i].off > hi) {
-            int rc = recipe_agrees(s, inode, &g->pieces[i], false, &agrees);
-            if (rc != 0)
-                return rc;
-            if (agrees) {
-                sp->end = g->pieces[i].off;
-                sp->met = true;
-                g->count = i;
-                return 0;
-            }
-        }
-        int rc = recipe_agrees(s, inode, &g->pieces[i], true, &agrees);
-        if (rc != 0)
-            return rc;
-        *same = *same && agrees;
-    }
-    return 0;
-}
-
-static int commit_span(struct fold_session *s, struct fold_inode *inode,
-                       const struct fold_ingest *g, const struct span *sp)
-{
-    struct fold_data *d = inode->data;
-    fold_rwlock_write(&d->map);
-    struct fold_edit e;
-    fold_edit_begin(&e, s, inode);
-    fold_edit_punch(&e, sp->start, sp->end - sp->start);
-    for (size_t i = 0; i < g->count; i++) {
-        const struct fold_chunk *c = &g->pieces[i];
-        struct fold_extent x = {.off = c->off,
-                                .len = c->len,
-                                .loc = c->loc,
-                                .kind = FOLD_EXTENT_DATA,
-                                .flags = c->flags};
-        fold_edit_extent(&e, &x);
-    }
-    fold_lock_take(&inode->lock);
-    uint64_t size = inode->disk_size;
-    fold_lock_drop(&inode->lock);
-    int rc = fold_edit_end(&e, size);
-    fold_rwlock_drop(&d->map);
-    return rc;
-}
-
-/* One window, as `sp` says; `sp->end` then is where it could be decided to. Flush lock held,
- * nothing hidden. */
-static int refold_window(struct fold_session *s, struct fold_inode *inode, uint64_t hi,
-                         uint64_t size, struct span *sp)
-{
-    uint64_t len = sp->end - sp->start;
-    uint8_t *bytes = malloc(len);
-    if (bytes == NULL)
-        return -ENOMEM;
-    unsigned token = fold_gate_enter(s->gate);
-    struct fold_read r = {0};
-    struct fold_ingest g = {0};
-    int rc = fold_read_recipe(s, inode, sp->start, len, &r);
-    if (rc == 0)
-        rc = fold_read_copy(&r, bytes);
-    fold_read_fini(s, &r);
-    struct fold_slice one = {.off = sp->start, .data = bytes, .len = (uint32_t)len};
-    bool last = sp->start + len == size;
-    if (rc == 0)
-        rc = fold_ingest_cut(&g, &s->cut, s->dedup, &one, 1, !last, &sp->end);
-    bool same = true;
-    if (rc == 0)
-        rc = compare_cuts(s, inode, &g, hi, sp, &same);
-    uint64_t claim = g.bytes - g.zero_bytes;
-    if (rc == 0 && !same && (rc = fold_space_claim(s, claim)) == 0) {
-        rc = fold_ingest_store(&g, s->dedup, s->workers);
-        fold_space_unclaim(s, claim);
-    }
-    if (rc == 0 && !same)
-        rc = commit_span(s, inode, &g, sp);
-    fold_gate_leave(s->gate, token);
-    fold_ingest_fini(&g);
-    free(bytes);
-    return rc;
-}
-
-/* Unwritten extents must not be turned into holes: a place ends before them. */
-static int has_unwritten(void *arg, uint64_t page_no, const struct fold_page *p)
-{
-    bool *found = arg;
-    (void)page_no;
-    for (uint32_t i = 0; i < p->count; i++)
-        *found = *found || p->extents[i].kind == FOLD_EXTENT_UNWRITTEN;
-    return 0;
-}
-
-/* A place being refolded, window by window. */
-struct work {
-    struct fold_frag place;
-    struct span span;
-    uint64_t at; /* what lies before is done */
-    bool begun;  /* the first window has been looked at */
-    bool done;
-};
-
-/*
- * The next window of a place. Flush lock held, nothing hidden. What was cut before may have been
- * overwritten since, so each window begins at cuts that are there now.
- */
-static int refold_step(struct fold_session *s, struct fold_inode *inode, uint64_t size,
-                       struct work *w)
-{
-    struct span *sp = &w->span;
-    uint64_t at = FOLD_MIN(w->at, size);
-    bool unwritten = false;
-    w->done = true;
-    int rc = find_start(s, inode, at, &sp->start);
-    sp->end = FOLD_MIN(at + fold_knobs.refold_window, size);
-    if (rc == 0)
-        rc = fold_recipe_each(fold_session_catalog(s), inode->ino, sp->start / FOLD_PAGE_BYTES,
-                              sp->end / FOLD_PAGE_BYTES, has_unwritten, &unwritten);
-    if (rc != 0 || unwritten || sp->start >= size ||
-        at > w->place.hi + fold_knobs.refold_farthest || (w->begun && at >= size))
-        return rc;
-    rc = refold_window(s, inode, w->place.hi, size, sp);
-    if (rc != 0)
-        return rc;
-    atomic_fetch_add(&s->refolder->bytes, sp->end - FOLD_MIN(sp->end, sp->start));
-    /* Nothing new: one chunk as long as a window, of which nothing can be decided. */
-    w->done = sp->met || sp->end <= at;
-    w->at = sp->end;
-    w->begun = true;
-    return 0;
-}
-
 /* Takes up the next place of the inode if the last one is done. False if there is none. */
-static bool next_place(struct fold_frags *f, struct work *w)
+static bool next_place(struct fold_frags *f, struct fold_recut *w)
 {
     if (!w->done)
         return true;
     if (f->count == 0)
         return false;
-    *w = (struct work){.place = f->at[--f->count]};
+    *w = (struct fold_recut){.place = f->at[--f->count]};
     w->at = w->place.lo;
     return true;
 }
 
-int fold_refold_inode(struct fold_session *s, struct fold_inode *inode)
+static int step(struct fold_session *s, struct fold_inode *inode, uint64_t size,
+                struct fold_recut *w)
+{
+    uint64_t before = w->bytes;
+    int rc = fold_recut_step(s, inode, size, w);
+    atomic_fetch_add(&s->refolder->bytes, w->bytes - before);
+    return rc;
+}
+
+/* Whether refolding is to end: the volume is being closed, or whoever asked for it has gone. */
+static bool ends(const struct fold_refolder *r, const struct fold_refold_stop *stop)
+{
+    return atomic_load(&r->stopping) || (stop != NULL && stop->cancelled(stop->arg));
+}
+
+/* Nothing more is done now: what is left stays noted. Flush lock held. */
+static void leave_off(struct fold_refolder *r, struct fold_inode *inode, const struct fold_recut *w)
+{
+    struct fold_frags *f = inode->data->frags;
+    if (!w->done)
+        add_place(f, FOLD_MIN(w->at, w->place.hi), w->place.hi);
+    if (f->count == 0)
+        set_flag(inode, false);
+    else if (!f->listed)
+        enlist(r, inode);
+}
+
+int fold_refold_inode(struct fold_session *s, struct fold_inode *inode,
+                      const struct fold_refold_stop *stop)
 {
     struct fold_data *d = inode->data;
-    struct work w = {.done = true};
+    struct fold_recut w = {.done = true};
     int rc = fold_flush_inode(s, inode);
     if (rc == 0)
         rc = fold_recount_inode(s, inode, &s->refolder->stopping);
@@ -364,15 +193,12 @@ int fold_refold_inode(struct fold_session *s, struct fold_inode *inode)
             w.done = true;
         }
         bool hidden = d->hidden_from != UINT64_MAX;
-        more = rc == 0 && !hidden && next_place(d->frags, &w);
+        more = rc == 0 && !hidden && !ends(s->refolder, stop) && next_place(d->frags, &w);
         if (more)
-            rc = refold_step(s, inode, size, &w);
-        else if (rc == 0 && w.done && d->frags->count == 0)
-            set_flag(inode, false);
-        else if (rc == 0 && !w.done)
-            add_place(d->frags, FOLD_MIN(w.at, w.place.hi), w.place.hi);
+            rc = step(s, inode, size, &w);
+        else if (rc == 0)
+            leave_off(s->refolder, inode, &w);
         fold_turn_drop(s, inode); /* others get their turn between two windows */
-        more = more && !atomic_load(&s->refolder->stopping);
     }
     return rc;
 }
@@ -398,20 +224,19 @@ static size_t take_due(struct fold_refolder *r, uint64_t quiet_ms, struct fold_i
     return n;
 }
 
-static int run_due(struct fold_refolder *r, uint64_t quiet_ms)
+static int run_due(struct fold_refolder *r, uint64_t quiet_ms, const struct fold_refold_stop *stop)
 {
     struct fold_inode **list;
     int first = 0;
     size_t n = take_due(r, quiet_ms, &list);
     for (size_t i = 0; i < n; i++) {
         fold_turn_wait(list[i]);
-        bool later = fold_flush_rewritten(list[i]);
+        bool leave = fold_flush_rewritten(list[i]) || ends(r, stop);
         list[i]->data->frags->listed = false;
-        if (later)
+        if (leave)
             enlist(r, list[i]);
         fold_turn_drop(r->session, list[i]);
-        bool leave = later || atomic_load(&r->stopping);
-        int rc = leave ? 0 : fold_refold_inode(r->session, list[i]);
+        int rc = leave ? 0 : fold_refold_inode(r->session, list[i], stop);
         if (rc != 0) {
             fold_warn("inode %llu is not refolded: %s", (unsigned long long)list[i]->ino,
                       fold_err_text(rc));
@@ -423,9 +248,9 @@ static int run_due(struct fold_refolder *r, uint64_t quiet_ms)
     return first;
 }
 
-int fold_refolder_run(struct fold_refolder *r)
+int fold_refolder_run(struct fold_refolder *r, const struct fold_refold_stop *stop)
 {
-    return run_due(r, 0);
+    return run_due(r, 0, stop);
 }
 
 uint64_t fold_refolder_bytes(const struct fold_refolder *r)
@@ -446,7 +271,7 @@ static void *refolder_main(void *arg)
         if (r->stop || r->count == 0)
             continue;
         fold_lock_drop(&r->lock);
-        (void)run_due(r, fold_knobs.refold_quiet_ms);
+        (void)run_due(r, fold_knobs.refold_quiet_ms, NULL);
         fold_lock_take(&r->lock);
     }
     fold_lock_drop(&r->lock);

@@ -35,10 +35,21 @@ void fold_refold_resume(struct fold_refolder *r, struct fold_inode *inode);
 /* The place `at` is settled after all: a writer went on there. Flush lock held. */
 void fold_refold_unnote(struct fold_inode *inode, uint64_t at);
 
-/* Cuts again now what is noted, for one inode or for all. No lock may be held. The first error is
- * returned. */
-int fold_refold_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
-int fold_refolder_run(struct fold_refolder *r) FOLD_MUST;
+/* Asked now and then, by whoever may want it to end early. */
+struct fold_refold_stop {
+    bool (*cancelled)(void *arg);
+    void *arg;
+};
+
+/*
+ * Cuts again now what is noted, for one inode or for all. No lock may be held. Work in proportion
+ * to the extents around what is noted, whatever the size of the holes; ends within a window of
+ * refold_window bytes when `stop` (may be NULL) says so, and what is left stays noted. The first
+ * error is returned.
+ */
+int fold_refold_inode(struct fold_session *s, struct fold_inode *inode,
+                      const struct fold_refold_stop *stop) FOLD_MUST;
+int fold_refolder_run(struct fold_refolder *r, const struct fold_refold_stop *stop) FOLD_MUST;
 
 /* File bytes cut again since the mount. */
 uint64_t fold_refolder_bytes(const struct fold_refolder *r);

@@ -121,5 +121,75 @@ class Refold(MountCase):
         self.assertEqual(self.read("f"), bytes(data))
 
 
+@need_fold
+class Sparse(MountCase):
+    """The work of refolding follows the data there is, not the size of the file."""
+
+    def pieces(self, size, count, seed):
+        """Rewrites `count` places of a sparse file, each twice; returns what they hold."""
+        r = random.Random(seed)
+        have = {}
+        with open(self.path("f"), "wb", buffering=0) as out:
+            os.ftruncate(out.fileno(), size)
+            for _ in range(count):
+                off = r.randrange(0, size - 40000)
+                have[off] = bytearray(r.randbytes(30000))
+                os.pwrite(out.fileno(), have[off], off)
+            os.fsync(out.fileno())
+            for off, data in have.items():
+                data[9000:9100] = r.randbytes(100)
+                os.pwrite(out.fileno(), data[9000:9100], off + 9000)
+        return have
+
+    def check(self, size, count, seed):
+        have = self.pieces(size, count, seed)
+        self.vol.command("gc", "--full", self.mnt, timeout=60)
+        self.vol.command("du", self.path("f"), timeout=60)
+        with open(self.path("f"), "rb", buffering=0) as file:
+            for off, data in have.items():
+                self.assertEqual(os.pread(file.fileno(), len(data), off), data)
+            first = min(have)
+            self.assertLessEqual(os.lseek(file.fileno(), 0, os.SEEK_DATA), first)
+        self.vol.umount()
+        self.vol.mount()
+        with open(self.path("f"), "r+b", buffering=0) as file:  # opening notes all of it
+            for off, data in have.items():
+                self.assertEqual(os.pread(file.fileno(), len(data), off), data)
+            os.pwrite(file.fileno(), b"x", min(have))
+        self.vol.command("gc", "--full", self.mnt, timeout=60)
+
+    def test_256_gib(self):
+        self.check(256 << 30, 100, 11)
+
+    def test_2_to_62(self):
+        self.check(1 << 62, 20, 12)
+
+    def test_holes_are_shared_too(self):
+        """A file of data and holes, written in pieces and rewritten, has the chunks of one written straight."""
+        r = random.Random(13)
+        data = bytearray()
+        for _ in range(60):
+            data += r.randbytes(r.randrange(1, 200000))
+            data += bytes(r.randrange(0, 300000) if r.random() < 0.7 else r.randrange(0, 9000))
+        data += b"end"
+        with open(self.path("f"), "wb", buffering=0) as out:
+            os.ftruncate(out.fileno(), len(data))
+            places = list(range(0, len(data), 5000))
+            r.shuffle(places)
+            for n, off in enumerate(places):
+                piece = bytes(data[off:off + 5000])
+                if piece.strip(b"\0"):
+                    os.pwrite(out.fileno(), piece, off)
+                if n % 100 == 0:
+                    os.fsync(out.fileno())
+        self.vol.command("gc", "--full", self.mnt)
+        self.assertEqual(self.read("f"), data)
+        before = self.vol.stats()["unique_bytes"]
+        self.write("straight", data)
+        self.vol.command("sync", self.mnt)
+        self.assertLess(self.vol.stats()["unique_bytes"] - before, len(data) // 50)
+        self.assertEqual(self.read("f"), data)
+
+
 if __name__ == "__main__":
     unittest.main()
