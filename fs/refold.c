@@ -165,7 +165,7 @@ static void leave_off(struct fold_refolder *r, struct fold_inode *inode, const s
 {
     struct fold_frags *f = inode->data->frags;
     if (!w->done)
-        add_place(f, FOLD_MIN(w->at, w->place.hi), w->place.hi);
+        add_place(f, w->at, FOLD_MAX(w->at, w->place.hi));
     if (f->count == 0)
         set_flag(inode, false);
     else if (!f->listed)

@@ -325,16 +325,17 @@ static int window_commit(struct fold_session *s, struct fold_inode *inode, const
     if (!map_held)
         fold_rwlock_write(&d->map);
     uint64_t old_end = FOLD_MAX(FOLD_MIN(inode->disk_size, d->hidden_from), d->stored_end);
-    int rc = commit_locked(s, inode, w, last_end);
-    if (!map_held)
-        fold_rwlock_drop(&d->map);
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;
     fold_lock_drop(&inode->lock);
-    if (rc == 0) {
-        note_seams(s, inode, w, old_end, size);
+    note_seams(s, inode, w, old_end, size); /* first, so that the inode's mark is committed, too */
+    int rc = commit_locked(s, inode, w, last_end);
+    if (!map_held)
+        fold_rwlock_drop(&d->map);
+    if (rc == 0)
         d->stored_end = FOLD_MAX(d->stored_end, last_end);
-    }
+    else
+        d->settled = 0;
     return rc;
 }
 
