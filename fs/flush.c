@@ -282,7 +282,10 @@ int fold_flush_all(struct fold_session *s)
 static void note_dirty(void *arg, struct fold_inode *inode)
 {
     int *rc = arg;
-    if (!fold_data_dirty(inode))
+    fold_lock_take(&inode->lock);
+    bool ghost = inode->ghost; /* not in the catalog any more: nothing of it is to be stored */
+    fold_lock_drop(&inode->lock);
+    if (ghost || !fold_data_dirty(inode))
         return;
     fold_error("inode %llu is still dirty after everything was stored",
                (unsigned long long)inode->ino);

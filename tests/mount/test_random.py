@@ -5,14 +5,15 @@ FOLD_SEED and FOLD_OPS choose other sequences; FOLDFS_TEST_LONG=1 runs many.
 """
 
 import os
+import random
 import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.case import MountCase, program
-from lib.volume import LONG
+from lib.case import MountCase, need_fold, program
+from lib.volume import LONG, draw_knobs
 
 SEED = int(os.environ.get("FOLD_SEED", "0")) or (int(time.time()) if LONG else 20)
 OPS = int(os.environ.get("FOLD_OPS", "20000" if LONG else "6000"))
@@ -63,6 +64,26 @@ class Random(MountCase):
 
     def test_readdir(self):
         self.run_ok(program("hammer"), "readdir", self.mnt, 2000 if LONG else 150)
+
+
+@need_fold
+class SmallLimits(Random):
+    """The same two testers on volumes of all kinds, with limits drawn at random: little data crosses each of them."""
+
+    test_append = test_coherence = test_readdir = test_one_file_no_mmap = test_against_the_host_as_root = None
+
+    def setUp(self):
+        rng = random.Random("%d %s" % (SEED, self.id()))
+        self.knobs = draw_knobs(rng)
+        self.mkfs_args = ("--chunker", rng.choice(("cdc", "cdc", "fixed")), "--chunk-size",
+                          rng.choice(("4K", "16K", "128K", "1M")), "--compress", rng.choice(("lz4", "zstd", "none")))
+        super().setUp()
+
+    def drive(self, *args, action=None):
+        try:
+            return super().drive(*args, action=action)
+        except AssertionError as error:
+            raise AssertionError("mkfs %s, knobs %s\n%s" % (" ".join(self.mkfs_args), self.knobs, error)) from None
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ static const struct op ops[] = {
     {dt_op_truncate, 6, false}, {dt_op_fallocate, 7, false}, {dt_op_seek, 4, false},
     {dt_op_statfs, 1, false},   {dt_op_chmod, 3, false},     {dt_op_chown, 3, false},
     {dt_op_utimens, 3, false},  {dt_op_xattr, 6, false},     {dt_op_acl, 4, false},
-    {dt_op_access, 2, false},
+    {dt_op_access, 2, false},   {dt_op_burst, 4, false},
 };
 
 struct settings {

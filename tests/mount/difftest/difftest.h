@@ -111,6 +111,7 @@ void dt_op_readdir(struct world *w);
 void dt_op_readlink(struct world *w);
 void dt_op_remove_tree(struct world *w);
 void dt_op_write(struct world *w);
+void dt_op_burst(struct world *w);
 void dt_op_read(struct world *w);
 void dt_op_vector(struct world *w);
 void dt_op_mmap(struct world *w);

@@ -117,6 +117,45 @@ static void any_range(struct world *w, const struct handle *h, uint64_t *off, si
     }
 }
 
+/* The place of the n-th piece of a burst. */
+static size_t burst_place(unsigned order, size_t n, size_t count)
+{
+    switch (order) {
+    case 0:
+        return n;
+    case 1:
+        return count - 1 - n;
+    case 2:
+        return n * 7919 % count; /* all of them: the prime is larger than any count */
+    default:
+        return n % 2 == 0 ? n / 2 : count - 1 - n / 2; /* from both ends */
+    }
+}
+
+/* Very many small pieces beside each other, in an order that lets none merge with the one before.
+ */
+void dt_op_burst(struct world *w)
+{
+    int slot = dt_handle_pick(w);
+    if (slot < 0 || w->handles[slot].direct)
+        return;
+    uint64_t off;
+    size_t len, size = dt_below(w, 40) + 1, count = dt_below(w, dt_chance(w, 20) ? 3000 : 300) + 20;
+    unsigned order = (unsigned)dt_below(w, 4);
+    any_range(w, &w->handles[slot], &off, &len);
+    dt_content(w, count * size);
+    dt_describe(w, "burst h%d off %llu, %zu pieces of %zu, order %u", slot, (unsigned long long)off,
+                count, size, order);
+    dt_watch_handle(w, slot);
+    for (int side = 0; side < DT_SIDES; side++) {
+        for (size_t n = 0; n < count; n++) {
+            size_t at = burst_place(order, n, count) * size;
+            if (pwrite(w->handles[slot].fd[side], w->content + at, size, (off_t)(off + at)) < 0)
+                break;
+        }
+    }
+}
+
 void dt_op_write(struct world *w)
 {
     int slot = dt_handle_pick(w);

@@ -11,6 +11,7 @@ Environment: FOLDFS (the binary), TMPDIR, FOLD_PLAIN, FOLD_KEEP (leave the tempo
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,17 @@ kill -9 $(cat "$1/daemon.pid" 2>/dev/null) 2>/dev/null
 umount -l "$1/mnt" 2>/dev/null
 rm -rf "$1"
 """
+
+
+def draw_knobs(rng):
+    """Limits for the program foldfs_knobs: about half of all there are, each between its least and its standard value."""
+    drawn = []
+    with open(os.path.join(ROOT, "meta", "base", "knob.def")) as file:
+        for name, standard, least in re.findall(r"^FOLD_KNOB\((\w+), ([^,]+), ([^,]+),", file.read(), re.M):
+            low, high = (eval(re.sub(r"(?<=\d)[uUlL]+", "", text)) for text in (least, standard))  # sums of numbers
+            if rng.random() < 0.5:
+                drawn.append("%s=%d" % (name, min(high, max(low, int((low + 1) * ((high + 1) / (low + 1)) ** rng.random())))))
+    return ",".join(drawn)
 
 
 class VolumeError(Exception):
