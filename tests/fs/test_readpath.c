@@ -18,6 +18,7 @@ static void layered(struct rig *r)
         assert_int_equal(rig_write(r, rig_below(r, 150000), 1 + rig_below(r, 3000), false), 0);
     fold_turn_wait(r->inode);
     fold_rwlock_write(&d->map);
+    fold_slices_clear(&d->flushing);
     d->flushing = d->dirty;
     d->dirty = (struct fold_slices){0};
     fold_rwlock_drop(&d->map);

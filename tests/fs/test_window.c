@@ -14,6 +14,7 @@ static unsigned run(struct rig *r, unsigned how)
     unsigned windows = 0;
     fold_turn_wait(r->inode);
     fold_rwlock_write(&d->map);
+    fold_slices_clear(&d->flushing);
     d->flushing = d->dirty;
     d->dirty = (struct fold_slices){0};
     fold_buf_put(d->arena);
