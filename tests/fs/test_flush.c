@@ -106,12 +106,14 @@ static void no_memory(void **state)
     rig_teardown(&r);
 }
 
+static atomic_int refusal; /* what the disk says to writes; 0: it takes them */
+
 static int refuse_writes(void *arg, enum fold_io_op op, int fd, const char *name)
 {
-    const int *code = arg;
+    (void)arg;
     (void)fd;
     (void)name;
-    return op == FOLD_IO_WRITE ? *code : 0;
+    return op == FOLD_IO_WRITE ? atomic_load(&refusal) : 0;
 }
 
 /* What the disk refuses is reported, by the flush and to every handle, and the file ends where its
@@ -122,16 +124,16 @@ static void refused_by_the_disk(void **state)
     static const int codes[] = {-EIO, -ENOSPC};
     for (unsigned i = 0; i < FOLD_ARRAY_LEN(codes); i++) {
         struct rig r;
-        int code = codes[i];
+        fold_io_set_fault(refuse_writes, NULL); /* before there are threads */
         rig_setup(&r);
         assert_int_equal(rig_write(&r, 0, 30000, false), 0);
         assert_int_equal(fold_flush_inode(r.session, r.inode), 0);
         uint64_t size = r.size;
         assert_int_equal(rig_write(&r, 30000, 30000, false), 0);
         atomic_uint seen = 0;
-        fold_io_set_fault(refuse_writes, &code);
+        atomic_store(&refusal, codes[i]);
         assert_true(fold_flush_inode(r.session, r.inode) < 0);
-        fold_io_set_fault(NULL, NULL);
+        atomic_store(&refusal, 0);
         assert_true(fold_data_error(r.inode->data, &seen) < 0);
         assert_int_equal(fold_data_error(r.inode->data, &seen), 0);
         memset(r.model + size, 0, r.size - size);
@@ -141,6 +143,7 @@ static void refused_by_the_disk(void **state)
         rig_mount(&r);
         rig_check(&r);
         rig_teardown(&r);
+        fold_io_set_fault(NULL, NULL);
     }
 }
 

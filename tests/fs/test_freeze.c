@@ -102,12 +102,14 @@ static void one_or_two(void **state)
     rig_teardown(&r);
 }
 
+static atomic_bool refusing;
+
 static int refuse_writes(void *arg, enum fold_io_op op, int fd, const char *name)
 {
     (void)arg;
     (void)fd;
     (void)name;
-    return op == FOLD_IO_WRITE ? -EIO : 0;
+    return op == FOLD_IO_WRITE && atomic_load(&refusing) ? -EIO : 0;
 }
 
 /* No lock is left behind by a failure. */
@@ -115,11 +117,12 @@ static void refused_by_the_disk(void **state)
 {
     (void)state;
     struct rig r;
+    fold_io_set_fault(refuse_writes, NULL); /* before there are threads */
     rig_setup(&r);
     assert_int_equal(rig_write(&r, 0, 30000, false), 0);
-    fold_io_set_fault(refuse_writes, NULL);
+    atomic_store(&refusing, true);
     assert_true(fold_inode_freeze(r.session, r.inode) < 0);
-    fold_io_set_fault(NULL, NULL);
+    atomic_store(&refusing, false);
     assert_true(fold_turn_try(r.inode));
     fold_turn_drop(r.session, r.inode);
     fold_rwlock_write(&r.inode->data->map);
@@ -127,6 +130,7 @@ static void refused_by_the_disk(void **state)
     (void)rig_unmount(&r);
     rig_mount(&r);
     rig_teardown(&r);
+    fold_io_set_fault(NULL, NULL);
 }
 
 int main(void)
