@@ -54,7 +54,7 @@ def scratch_root():
 class Volume:
     """A formatted store with a mount point; use as a context manager or call close()."""
 
-    def __init__(self, mkfs_args=(), mount_opts="", env=None, mount=True, knobs=""):
+    def __init__(self, mkfs_args=(), mount_opts="", env=None, mount=True, knobs="", made=True):
         self.base = tempfile.mkdtemp(prefix="foldfs-test-", dir=scratch_root())
         os.chmod(self.base, 0o755)
         self.store = os.path.join(self.base, "store")
@@ -73,7 +73,7 @@ class Volume:
         os.mkdir(self.mnt)
         self._start_reaper()
         try:
-            if not PLAIN:
+            if made and not PLAIN:
                 self.command("mkfs", *mkfs_args, self.store)
             if mount:
                 self.mount()
