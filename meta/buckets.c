@@ -129,10 +129,10 @@ void fold_buckets_born(struct fold_buckets *b, fold_ino dir)
     fold_lock_drop(&b->locks[i % LOCKS]);
 }
 
-/* The hash has 52 good bits: twelve for each probe. */
+/* The hash has 24 good bits at least; multiplying spreads them over twelve for each probe. */
 static unsigned probe(uint64_t hash, unsigned k)
 {
-    return (unsigned)(hash >> (12 * k)) % BITS;
+    return (unsigned)(hash * UINT64_C(0x9e3779b97f4a7c15) >> (16 + 12 * k)) % BITS;
 }
 
 void fold_buckets_note(struct fold_buckets *b, fold_ino dir, uint64_t hash)

@@ -112,21 +112,30 @@ static int take_counters(struct fold_catalog *c, const void *data, size_t len)
     return 0;
 }
 
-/* Reads the seed, and the counters as of the last flush. */
-static int load_counters(struct fold_catalog *c)
+/* The hash of names: with the key, or with the seed that is kept in the catalog. */
+static int load_names(struct fold_catalog *c, const struct fold_catalog_options *opt)
 {
     struct fold_kv_value v;
     int rc = fold_kv_get(c->kv, FOLD_KEY_SEED, sizeof FOLD_KEY_SEED - 1, &v);
     if (rc < 0)
         return rc == -ENOENT ? -FOLD_E_BAD_CATALOG : rc;
     struct fold_rd r = fold_rd_init(v.data, v.len);
-    c->seed = fold_rd_u64(&r);
+    uint64_t seed = fold_rd_u64(&r);
     bool whole = fold_rd_done(&r);
     fold_kv_value_fini(&v);
     if (!whole)
         return -FOLD_E_BAD_CATALOG;
+    if (opt->keyed_names)
+        return fold_namehash_init_keyed(&c->names, opt->name_key);
+    fold_namehash_init_seeded(&c->names, seed);
+    return 0;
+}
 
-    rc = fold_kv_get(c->kv, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, &v);
+/* Reads the counters as of the last flush. */
+static int load_counters(struct fold_catalog *c)
+{
+    struct fold_kv_value v;
+    int rc = fold_kv_get(c->kv, FOLD_KEY_COUNTERS, sizeof FOLD_KEY_COUNTERS - 1, &v);
     if (rc < 0)
         return rc == -ENOENT ? -FOLD_E_BAD_CATALOG : rc;
     rc = take_counters(c, v.data, v.len);
@@ -223,6 +232,7 @@ static void destroy(struct fold_catalog *c, bool trim)
     fold_shadow_destroy(c->shadow);
     fold_buckets_destroy(c->buckets);
     fold_recent_destroy(c->recent);
+    fold_namehash_fini(&c->names);
     fold_journal_close(c->journal, trim);
     if (c->dirfd >= 0)
         (void)close(c->dirfd);
@@ -250,6 +260,8 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
         rc = open_database(c, opt);
     if (rc == 0)
         rc = fold_recent_create(c->kv, &c->recent);
+    if (rc == 0)
+        rc = load_names(c, opt);
     if (rc == 0)
         rc = load_counters(c);
     if (rc == 0)

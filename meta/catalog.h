@@ -11,6 +11,7 @@
 #ifndef FOLD_META_CATALOG_H
 #define FOLD_META_CATALOG_H
 
+#include "meta/namehash.h"
 #include "meta/store.h"
 #include "meta/types.h"
 
@@ -24,6 +25,10 @@ struct fold_catalog_options {
     uint64_t cache_bytes;   /* block cache; 0 = 64 MiB */
     uint64_t journal_bytes; /* journal size that triggers a checkpoint; 0 = 32 MiB */
     bool read_only;         /* replays into memory only: nothing on disk changes */
+    /* Names are hashed with this key (fold_namehash_key), not with the catalog's own seed; fixed
+     * for the life of a store. */
+    bool keyed_names;
+    uint8_t name_key[FOLD_NAME_KEY_BYTES];
 };
 
 /* Totals that change with commits; persisted in the same batch. */

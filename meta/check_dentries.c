@@ -17,10 +17,15 @@
 struct bucket {
     struct fold_check *k;
     fold_ino dir;
-    uint64_t hash;
+    uint64_t number;
     struct fold_check_node *node; /* of the directory; NULL if there is none */
-    bool misplaced;               /* a name with another hash lies in it */
+    bool misplaced;               /* a name lies in it that is not found there */
 };
+
+static enum fold_name_form form_of(const struct fold_check *k)
+{
+    return k->volume->catalog->names.form;
+}
 
 static unsigned type_of(uint32_t mode)
 {
@@ -76,9 +81,10 @@ static int take_entry(void *arg, const char *name, size_t len, const struct fold
     struct fold_check_label dir = fold_label_ino(b->dir);
     int shown = (int)len;
     k->result->entries++;
-    if (fold_dentry_hash_of(k->volume->catalog, name, len) != b->hash) {
-        b->misplaced = true;
-        return 0;
+    int found = fold_dentry_belongs(k->volume->catalog, b->dir, name, len, b->number);
+    if (found <= 0) {
+        b->misplaced = b->misplaced || found == 0;
+        return found;
     }
     if (!proper_name(name, len)) {
         fold_check_found(k, "dentry.name", FOLD_SEVERITY_ERROR, mend(b, name, len, d, false),
@@ -121,7 +127,7 @@ static bool rebuild_bucket(struct bucket *b, const struct fold_kv_entry *e)
     fold_kv_batch_delete(t->batch, e->key, e->key_len);
     if (!fold_check_commit(b->k, t))
         return false;
-    (void)!fold_bucket_each(e->val, e->val_len, keep_entry, b);
+    (void)!fold_bucket_each(form_of(b->k), e->val, e->val_len, keep_entry, b);
     return true;
 }
 
@@ -129,7 +135,7 @@ static int take_bucket(void *arg, const struct fold_kv_entry *e)
 {
     struct fold_check *k = arg;
     struct bucket b = {.k = k};
-    if (!fold_key_read_pair(e->key, e->key_len, FOLD_TABLE_DENTRY, &b.dir, &b.hash)) {
+    if (!fold_key_read_pair(e->key, e->key_len, FOLD_TABLE_DENTRY, &b.dir, &b.number)) {
         fold_check_bad_key(k, e, "directory entries");
         return 0;
     }
@@ -143,7 +149,7 @@ static int take_bucket(void *arg, const struct fold_kv_entry *e)
     }
     if (b.node->marks & FOLD_NODE_BAD)
         b.node->mode = S_IFDIR;
-    int rc = fold_bucket_each(e->val, e->val_len, take_entry, &b);
+    int rc = fold_bucket_each(form_of(k), e->val, e->val_len, take_entry, &b);
     if (rc == -FOLD_E_BAD_CATALOG)
         fold_check_found(k, "dentry.damaged", FOLD_SEVERITY_ERROR, rebuild_bucket(&b, e),
                          fold_label_ino(b.dir).text,

@@ -11,6 +11,7 @@
 #include "meta/journal.h"
 #include "meta/keys.h"
 #include "meta/kv.h"
+#include "meta/namehash.h"
 #include "meta/recent.h"
 
 #include <stdatomic.h>
@@ -24,7 +25,7 @@ struct fold_catalog {
     struct fold_store *store;
     struct fold_shadow *shadow; /* read-only: the private copy of the database */
     int dirfd;
-    uint64_t seed; /* of the name hash */
+    struct fold_namehash names;
     uint64_t journal_bytes;
     bool read_only;
     bool has_thread;
@@ -54,7 +55,7 @@ struct fold_catalog {
 struct fold_txn_bucket {
     struct fold_txn_bucket *next;
     fold_ino dir;
-    uint64_t hash;
+    uint64_t hash; /* number of the bucket */
     uint8_t *data;
     size_t len; /* 0: removed */
 };

@@ -2,139 +2,90 @@
 /*
  * Directory entries in buckets by name hash.
  *
- * Bucket value: entries in rising slot order, each varint slot, u8 type, varint inode, u8 name
- * length, name. The hash is XXH3 with the volume's seed, cut to 52 bits; the cookie is hash << 11 |
- * slot. A slot is given to an entry for its life and a bucket has 2048 of them, far more than names
- * can be made to collide without knowing the seed. A bucket changed by a transaction is kept there,
- * so that a second change of it in the same transaction builds on the first.
+ * A slot is given to an entry for its life; the cookie is made of the bucket's number and the slot.
+ * Seeded names (meta/namehash.h) have one bucket for each hash, with 2048 slots. Keyed names have
+ * smaller ones, and levels: the entries of a hash whose bucket is full lie in a second bucket with
+ * a higher number, and so on; each says whether the next level has entries, too. At the first level
+ * cookies have at most 31 bits, and the second is reached when 128 names of one directory have the
+ * same 24 bits, so practically never; but there is no limit.
+ *
+ * A bucket changed by a transaction is kept there, so that a second change of it in the same
+ * transaction builds on the first.
  */
 #include "meta/dentry.h"
 
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/bucketfmt.h"
 #include "meta/buckets.h"
 #include "meta/commit.h"
-
-#include <xxhash.h>
-
-#define SLOT_BITS 11
-#define SLOTS     (1u << SLOT_BITS)
-#define HASH_BITS 52
-#define ENTRY_MAX (2 + 1 + 10 + 1 + FOLD_NAME_MAX)
-
-struct entry {
-    const uint8_t *begin; /* its bytes in the bucket */
-    const uint8_t *end;
-    const char *name;
-    fold_ino ino;
-    uint32_t slot;
-    uint8_t type;
-    uint8_t len;
-};
 
 struct fold_dentry_iter {
     struct fold_kv_iter *kv;
     struct fold_buckets *buckets;
+    const struct fold_namehash *names;
     uint64_t mark; /* of the buckets, before the iterator was opened */
     fold_ino dir;
-    uint64_t after; /* cookies up to here are skipped */
-    uint64_t hash;  /* of the bucket in `rest` */
-    struct fold_rd rest;
-    int64_t last_slot;
+    uint64_t after;  /* cookies up to here are skipped */
+    uint64_t number; /* of the bucket in `rest` */
+    struct fold_bucket_rd rest;
     char name[FOLD_NAME_MAX + 1];
 };
 
-static fold_dentry_hash hash_hook; /* fixed while threads run */
-
-void fold_dentry_set_hash(fold_dentry_hash hook)
-{
-    hash_hook = hook;
-}
-
-static uint64_t name_hash(const struct fold_catalog *c, const char *name, size_t len)
-{
-    uint64_t h =
-        hash_hook != NULL ? hash_hook(name, len) : XXH3_64bits_withSeed(name, len, c->seed);
-    h >>= 64 - HASH_BITS;
-    return h != 0 ? h : 1; /* cookies 0, 1 and 2 belong to the start, "." and ".." */
-}
-
-static int bad_bucket(fold_ino dir, uint64_t hash)
+static int bad_bucket(fold_ino dir, uint64_t number)
 {
     fold_error("catalog: directory %llu bucket %llx: %s", (unsigned long long)dir,
-               (unsigned long long)hash, fold_err_text(FOLD_E_BAD_CATALOG));
+               (unsigned long long)number, fold_err_text(FOLD_E_BAD_CATALOG));
     return -FOLD_E_BAD_CATALOG;
 }
 
-/* Next entry of a bucket: 1, 0 at the end, -1 if the bytes make no sense. `last`: slot of the one
- * before, or -1. */
-static int read_entry(struct fold_rd *r, int64_t last, struct entry *out)
+static uint64_t next_level(const struct fold_namehash *h, uint64_t number)
 {
-    if (fold_rd_done(r))
-        return 0;
-    struct entry e = {.begin = r->p};
-    uint64_t slot = fold_rd_varint(r);
-    e.type = fold_rd_u8(r);
-    e.ino = fold_rd_varint(r);
-    e.len = fold_rd_u8(r);
-    const uint8_t *name = fold_rd_bytes(r, e.len);
-    if (name == NULL || e.len == 0 || e.ino == 0 || slot >= SLOTS || (int64_t)slot <= last)
-        return -1;
-    e.name = (const char *)name;
-    e.end = r->p;
-    e.slot = (uint32_t)slot;
-    *out = e;
-    return 1;
+    return number + (UINT64_C(1) << h->bits);
 }
 
-int fold_bucket_each(const void *data, size_t len, fold_bucket_fn fn, void *arg)
+static uint64_t cookie_of(const struct fold_namehash *h, uint64_t number, uint32_t slot)
 {
-    struct fold_rd r = fold_rd_init(data, len);
-    struct entry e = {0};
-    int64_t last = -1;
+    return number << h->slot_bits | slot;
+}
+
+int fold_bucket_each(enum fold_name_form form, const void *data, size_t len, fold_bucket_fn fn,
+                     void *arg)
+{
+    struct fold_bucket_rd r;
+    struct fold_bucket_entry e;
     int rc;
-    while ((rc = read_entry(&r, last, &e)) > 0) {
+    if (!fold_bucket_begin(&r, form, data, len))
+        return -FOLD_E_BAD_CATALOG;
+    while ((rc = fold_bucket_next(&r, &e)) > 0) {
         struct fold_dentry d = {.ino = e.ino, .type = e.type};
-        last = e.slot;
         rc = fn(arg, e.name, e.len, &d);
         if (rc < 0)
             return rc;
     }
-    return rc == 0 && last >= 0 ? 0 : -FOLD_E_BAD_CATALOG;
+    return rc == 0 && (r.last >= 0 || r.goes_on) ? 0 : -FOLD_E_BAD_CATALOG;
 }
 
-uint64_t fold_dentry_hash_of(const struct fold_catalog *c, const char *name, size_t len)
+int fold_dentry_belongs(struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
+                        uint64_t number)
 {
-    return name_hash(c, name, len);
+    struct fold_dentry d;
+    uint64_t first;
+    int rc = fold_namehash_bucket(&c->names, dir, name, len, &first);
+    if (rc < 0 || number == first)
+        return rc < 0 ? rc : 1;
+    if ((number - first) % (UINT64_C(1) << c->names.bits) != 0 || number < first)
+        return 0;
+    rc = fold_dentry_load(c, dir, name, len, &d);
+    if (rc == -ENOENT || rc == -FOLD_E_BAD_CATALOG)
+        return 0;
+    return rc < 0 ? rc : d.cookie >> c->names.slot_bits == number;
 }
 
-/* Finds `name` in a bucket: 1, 0, -1 as above. If absent, *free_slot is the lowest free one and *at
- * where it belongs. */
-static int find_entry(const void *data, size_t data_len, const char *name, size_t len,
-                      struct entry *out, uint32_t *free_slot, size_t *at)
+int fold_dentry_bucket_of(const struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
+                          uint64_t *out)
 {
-    struct fold_rd r = fold_rd_init(data, data_len);
-    const uint8_t *base = r.p;
-    int64_t last = -1;
-    bool gap = false;
-    struct entry e;
-    int rc;
-    *free_slot = 0;
-    *at = 0;
-    while ((rc = read_entry(&r, last, &e)) > 0) {
-        if (e.len == len && memcmp(e.name, name, len) == 0) {
-            *out = e;
-            return 1;
-        }
-        if (!gap && e.slot == *free_slot) {
-            *free_slot = e.slot + 1;
-            *at = (size_t)(e.end - base);
-        } else {
-            gap = true;
-        }
-        last = e.slot;
-    }
-    return rc;
+    return fold_namehash_bucket(&c->names, dir, name, len, out);
 }
 
 /* The bytes of a bucket, remembered or from the database. */
@@ -176,19 +127,26 @@ static int load_bucket(struct fold_catalog *c, fold_ino dir, uint64_t hash, stru
 int fold_dentry_load(struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
                      struct fold_dentry *out)
 {
-    uint64_t hash = name_hash(c, name, len);
-    FOLD_AUTO(bucket) struct bucket b;
-    int rc = load_bucket(c, dir, hash, &b);
-    if (rc < 0)
-        return rc;
-    struct entry e;
-    uint32_t slot;
-    size_t at;
-    int found = find_entry(b.data, b.len, name, len, &e, &slot, &at);
-    if (found <= 0)
-        return found < 0 ? bad_bucket(dir, hash) : -ENOENT;
-    *out = (struct fold_dentry){.ino = e.ino, .cookie = hash << SLOT_BITS | e.slot, .type = e.type};
-    return 0;
+    const struct fold_namehash *h = &c->names;
+    struct fold_bucket_found f = {.goes_on = true};
+    uint64_t number;
+    int rc = fold_namehash_bucket(h, dir, name, len, &number);
+    for (; rc == 0 && f.goes_on; number = next_level(h, number)) {
+        FOLD_AUTO(bucket) struct bucket b;
+        rc = load_bucket(c, dir, number, &b);
+        if (rc < 0)
+            return rc;
+        int found = fold_bucket_find(h->form, b.data, b.len, name, len, &f);
+        if (found < 0)
+            return bad_bucket(dir, number);
+        if (found > 0) {
+            *out = (struct fold_dentry){.ino = f.entry.ino,
+                                        .cookie = cookie_of(h, number, f.entry.slot),
+                                        .type = f.entry.type};
+            return 0;
+        }
+    }
+    return rc < 0 ? rc : -ENOENT;
 }
 
 /* The bucket as the transaction sees it, entered in its list. */
@@ -221,66 +179,140 @@ static int txn_bucket(struct fold_txn *t, fold_ino dir, uint64_t hash, struct fo
     return 0;
 }
 
-/* Replaces bytes [at, at+cut) of the bucket by `fresh` and puts the result into the batch. */
+/* Puts what the bucket is now into the batch; one that holds nothing is removed. */
+static void put_bucket(struct fold_txn *t, struct fold_txn_bucket *b)
+{
+    struct fold_key key;
+    size_t head = fold_bucket_head(t->catalog->names.form);
+    if (b->len == head && (head == 0 || b->data[0] == 0))
+        b->len = 0;
+    fold_key_pair(&key, FOLD_TABLE_DENTRY, b->dir, b->hash);
+    if (b->len > 0)
+        fold_kv_batch_put(t->batch, key.bytes, key.len, b->data, b->len);
+    else
+        fold_kv_batch_delete(t->batch, key.bytes, key.len);
+}
+
+/* Replaces bytes [at, at+cut) of the bucket by `fresh`. */
 static int splice(struct fold_txn *t, struct fold_txn_bucket *b, size_t at, size_t cut,
                   const void *fresh, size_t fresh_len)
 {
-    size_t len = b->len - cut + fresh_len;
-    uint8_t *data = malloc(len + 1);
+    size_t kept = FOLD_MAX(b->len, at); /* of a new bucket the bytes before the first entry, too */
+    size_t len = kept - cut + fresh_len;
+    uint8_t *data = calloc(1, len + 1);
     if (data == NULL)
         return -ENOMEM;
-    if (at > 0)
-        memcpy(data, b->data, at);
+    memcpy(data, b->data, FOLD_MIN(at, b->len));
     memcpy(data + at, fresh, fresh_len);
     if (b->len > at + cut)
         memcpy(data + at + fresh_len, b->data + at + cut, b->len - at - cut);
     free(b->data);
     b->data = data;
     b->len = len;
-    struct fold_key key;
-    fold_key_pair(&key, FOLD_TABLE_DENTRY, b->dir, b->hash);
-    if (len > 0)
-        fold_kv_batch_put(t->batch, key.bytes, key.len, data, len);
-    else
-        fold_kv_batch_delete(t->batch, key.bytes, key.len);
+    put_bucket(t, b);
     return 0;
+}
+
+/* Where an entry is or may be put. */
+struct spot {
+    struct fold_txn_bucket *bucket; /* NULL: all buckets of the name are full */
+    uint32_t slot;
+    size_t at, cut; /* the bytes of the entry that is there */
+};
+
+/* Adds a level behind `last`, the last bucket of its hash, and finds a place there. */
+static int add_level(struct fold_txn *t, struct fold_txn_bucket *last, struct spot *out)
+{
+    const struct fold_namehash *h = &t->catalog->names;
+    struct fold_bucket_found f;
+    if (h->form != FOLD_NAMES_KEYED)
+        return -ENOSPC;
+    uint64_t number = next_level(h, last->hash);
+    int rc = txn_bucket(t, last->dir, number, &out->bucket);
+    if (rc < 0)
+        return rc;
+    const struct fold_txn_bucket *b = out->bucket;
+    if (fold_bucket_find(h->form, b->data, b->len, "", 0, &f) < 0 || f.full)
+        return bad_bucket(last->dir, number);
+    last->data[0] |= FOLD_BUCKET_GOES_ON;
+    put_bucket(t, last);
+    out->slot = f.slot;
+    out->at = f.at;
+    return 0;
+}
+
+/* Looks for `name` at all levels, *last is the last: 1 and its spot, or 0 and the first free one.
+ */
+static int find_spot(struct fold_txn *t, fold_ino dir, const char *name, size_t len,
+                     struct spot *out, struct fold_txn_bucket **last)
+{
+    const struct fold_namehash *h = &t->catalog->names;
+    struct fold_bucket_found f = {.goes_on = true};
+    struct fold_txn_bucket *b;
+    uint64_t number;
+    int rc = fold_namehash_bucket(h, dir, name, len, &number);
+    *out = (struct spot){.bucket = NULL};
+    for (; rc == 0 && f.goes_on; number = next_level(h, number)) {
+        rc = txn_bucket(t, dir, number, &b);
+        if (rc < 0)
+            break;
+        int found = fold_bucket_find(h->form, b->data, b->len, name, len, &f);
+        if (found < 0)
+            return bad_bucket(dir, number);
+        if (found > 0) {
+            *out = (struct spot){b, f.entry.slot, (size_t)(f.entry.begin - b->data),
+                                 (size_t)(f.entry.end - f.entry.begin)};
+            return 1;
+        }
+        if (out->bucket == NULL && !f.full)
+            *out = (struct spot){b, f.slot, f.at, 0};
+        *last = b;
+    }
+    return rc;
 }
 
 static int put_entry(struct fold_txn *t, fold_ino dir, const char *name, size_t len, fold_ino ino,
                      uint8_t type, bool replace)
 {
+    struct fold_txn_bucket *last = NULL;
+    struct spot spot;
     if (len == 0 || len > FOLD_NAME_MAX)
         return len == 0 ? -ENOENT : -ENAMETOOLONG;
-    uint64_t hash = name_hash(t->catalog, name, len);
-    struct fold_txn_bucket *b;
-    int rc = txn_bucket(t, dir, hash, &b);
+    int rc = find_spot(t, dir, name, len, &spot, &last);
+    if (rc > 0 && !replace)
+        return -EEXIST;
+    if (rc == 0 && spot.bucket == NULL)
+        rc = add_level(t, last, &spot);
     if (rc < 0)
         return rc;
-    fold_buckets_note(t->catalog->buckets, dir, hash);
-    struct entry e;
-    uint32_t slot;
-    size_t at;
-    size_t cut = 0;
-    int found = find_entry(b->data, b->len, name, len, &e, &slot, &at);
-    if (found < 0)
-        return bad_bucket(dir, hash);
-    if (found > 0 && !replace)
-        return -EEXIST;
-    if (found > 0) {
-        slot = e.slot;
-        at = (size_t)(e.begin - b->data);
-        cut = (size_t)(e.end - e.begin);
-    } else if (slot >= SLOTS) {
-        return -ENOSPC;
-    }
-    uint8_t bytes[ENTRY_MAX];
+    fold_buckets_note(t->catalog->buckets, dir, spot.bucket->hash);
+    uint8_t bytes[FOLD_BUCKET_ENTRY_MAX];
     struct fold_wr w = fold_wr_init(bytes, sizeof bytes);
-    fold_wr_varint(&w, slot);
+    fold_wr_varint(&w, spot.slot);
     fold_wr_u8(&w, type);
     fold_wr_varint(&w, ino);
     fold_wr_u8(&w, (uint8_t)len);
     fold_wr_bytes(&w, name, len);
-    return splice(t, b, at, cut, bytes, fold_wr_len(&w));
+    return splice(t, spot.bucket, spot.at, spot.cut, bytes, fold_wr_len(&w));
+}
+
+/* The bucket holds nothing any more: the one of the level before need not lead there, and goes too
+ * if it was there for that alone. */
+static int drop_levels(struct fold_txn *t, const struct fold_txn_bucket *gone)
+{
+    uint64_t step = UINT64_C(1) << t->catalog->names.bits;
+    while (gone->len == 0 && gone->hash >= step) {
+        struct fold_txn_bucket *before;
+        int rc = txn_bucket(t, gone->dir, gone->hash - step, &before);
+        if (rc < 0)
+            return rc;
+        if (before->len == 0)
+            return bad_bucket(before->dir, before->hash);
+        before->data[0] &= (uint8_t)~FOLD_BUCKET_GOES_ON;
+        put_bucket(t, before);
+        gone = before;
+    }
+    return 0;
 }
 
 void fold_dentry_born(struct fold_catalog *c, fold_ino dir)
@@ -302,18 +334,13 @@ int fold_dentry_add(struct fold_txn *t, fold_ino dir, const char *name, size_t l
 
 int fold_dentry_remove(struct fold_txn *t, fold_ino dir, const char *name, size_t len)
 {
-    uint64_t hash = name_hash(t->catalog, name, len);
-    struct fold_txn_bucket *b;
-    int rc = txn_bucket(t, dir, hash, &b);
-    if (rc < 0)
-        return rc;
-    struct entry e;
-    uint32_t slot;
-    size_t at;
-    int found = find_entry(b->data, b->len, name, len, &e, &slot, &at);
-    if (found <= 0)
-        return found < 0 ? bad_bucket(dir, hash) : -ENOENT;
-    return splice(t, b, (size_t)(e.begin - b->data), (size_t)(e.end - e.begin), "", 0);
+    struct fold_txn_bucket *last = NULL;
+    struct spot spot;
+    int rc = find_spot(t, dir, name, len, &spot, &last);
+    if (rc <= 0)
+        return rc < 0 ? rc : -ENOENT;
+    rc = splice(t, spot.bucket, spot.at, spot.cut, "", 0);
+    return rc < 0 ? rc : drop_levels(t, spot.bucket);
 }
 
 int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_cookie,
@@ -323,12 +350,13 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
     if (it == NULL)
         return -ENOMEM;
     it->buckets = c->buckets;
+    it->names = &c->names;
     it->mark = fold_buckets_mark(c->buckets);
     it->dir = dir;
     it->after = after_cookie;
-    it->rest = fold_rd_init("", 0);
+    it->rest.rest = fold_rd_init("", 0);
     struct fold_key from, to;
-    fold_key_pair(&from, FOLD_TABLE_DENTRY, dir, after_cookie >> SLOT_BITS);
+    fold_key_pair(&from, FOLD_TABLE_DENTRY, dir, after_cookie >> c->names.slot_bits);
     fold_key_ino(&to, FOLD_TABLE_DENTRY, dir + 1);
     int rc =
         fold_recent_iter_open(c->recent, from.bytes, from.len, to.bytes, to.len, false, &it->kv);
@@ -340,29 +368,37 @@ int fold_dentry_iter_open(struct fold_catalog *c, fold_ino dir, uint64_t after_c
     return 0;
 }
 
+/* Goes to the next bucket: 1, 0 at the end. */
+static int next_bucket(struct fold_dentry_iter *it)
+{
+    struct fold_kv_entry kv;
+    fold_ino dir;
+    int rc = fold_kv_iter_next(it->kv, &kv);
+    if (rc <= 0)
+        return rc;
+    if (!fold_key_read_pair(kv.key, kv.key_len, FOLD_TABLE_DENTRY, &dir, &it->number))
+        return bad_bucket(it->dir, 0);
+    if (!fold_bucket_begin(&it->rest, it->names->form, kv.val, kv.val_len))
+        return bad_bucket(it->dir, it->number);
+    fold_buckets_fill(it->buckets, it->dir, it->number, kv.val, kv.val_len, it->mark);
+    return 1;
+}
+
 int fold_dentry_iter_next(struct fold_dentry_iter *it, struct fold_dentry *out, const char **name,
                           size_t *len)
 {
     for (;;) {
-        struct entry e;
-        int rc = read_entry(&it->rest, it->last_slot, &e);
+        struct fold_bucket_entry e;
+        int rc = fold_bucket_next(&it->rest, &e);
         if (rc < 0)
-            return bad_bucket(it->dir, it->hash);
+            return bad_bucket(it->dir, it->number);
         if (rc == 0) {
-            struct fold_kv_entry kv;
-            fold_ino dir;
-            rc = fold_kv_iter_next(it->kv, &kv);
+            rc = next_bucket(it);
             if (rc <= 0)
                 return rc;
-            if (!fold_key_read_pair(kv.key, kv.key_len, FOLD_TABLE_DENTRY, &dir, &it->hash))
-                return bad_bucket(it->dir, 0);
-            it->rest = fold_rd_init(kv.val, kv.val_len);
-            it->last_slot = -1;
-            fold_buckets_fill(it->buckets, it->dir, it->hash, kv.val, kv.val_len, it->mark);
             continue;
         }
-        it->last_slot = e.slot;
-        uint64_t cookie = it->hash << SLOT_BITS | e.slot;
+        uint64_t cookie = cookie_of(it->names, it->number, e.slot);
         if (cookie <= it->after)
             continue;
         memcpy(it->name, e.name, e.len);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directory entries. Key: directory, 52-bit keyed hash of the name; value: the entries with that
- * hash. An entry's cookie (hash and slot, > 2, < 2^63) never changes while the entry lives, so
- * directory offsets stay valid while others come and go. Lookups cost one Get whatever the
- * directory's size. Writers hold the directory's lock.
+ * Directory entries. Key: directory, number of a bucket, which follows from the name's hash
+ * (meta/namehash.h); value: the entries in that bucket. An entry's cookie (bucket and slot, > 2,
+ * < 2^63, in stores with keyed names practically always < 2^31) never changes while the entry
+ * lives, and no other entry of the directory has it, so directory offsets stay valid while others
+ * come and go. Lookups cost one Get whatever the directory's size. Writers hold the directory's
+ * lock.
  */
 #ifndef FOLD_META_DENTRY_H
 #define FOLD_META_DENTRY_H
 
 #include "meta/catalog.h"
+#include "meta/namehash.h"
 
 struct fold_dentry {
     fold_ino ino;
@@ -53,13 +56,16 @@ void fold_dentry_iter_close(struct fold_dentry_iter *it);
  * cookie is left 0.
  */
 typedef int (*fold_bucket_fn)(void *arg, const char *name, size_t len, const struct fold_dentry *d);
-int fold_bucket_each(const void *data, size_t len, fold_bucket_fn fn, void *arg) FOLD_MUST;
+int fold_bucket_each(enum fold_name_form form, const void *data, size_t len, fold_bucket_fn fn,
+                     void *arg) FOLD_MUST;
 
-/* The hash under which a name is kept: second number of the bucket's key. */
-uint64_t fold_dentry_hash_of(const struct fold_catalog *c, const char *name, size_t len);
+/* For checks: 1 if looking for this name, which lies in bucket `number`, finds it there, else 0.
+ * -ENOMEM, -EIO, ... */
+int fold_dentry_belongs(struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
+                        uint64_t number) FOLD_MUST;
 
-/* Test seam: replaces the hash of names (the top 52 bits count). NULL restores it. */
-typedef uint64_t (*fold_dentry_hash)(const char *name, size_t len);
-void fold_dentry_set_hash(fold_dentry_hash hook);
+/* The bucket in which a name is kept, at the first level: second number of its key. */
+int fold_dentry_bucket_of(const struct fold_catalog *c, fold_ino dir, const char *name, size_t len,
+                          uint64_t *out) FOLD_MUST;
 
 #endif

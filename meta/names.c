@@ -102,7 +102,7 @@ static int search_all(struct fold_catalog *c, struct search *s)
         return rc;
     while ((rc = fold_kv_iter_next(it, &e)) > 0)
         if (fold_key_read_pair(e.key, e.key_len, FOLD_TABLE_DENTRY, &s->dir, &hash))
-            (void)!fold_bucket_each(e.val, e.val_len, note_entry, s);
+            (void)!fold_bucket_each(c->names.form, e.val, e.val_len, note_entry, s);
     fold_kv_iter_close(it);
     return rc;
 }

@@ -2,8 +2,8 @@
 /*
  * A commit puts whole values, so a journal may be replayed over an older state than the one it was
  * written for: what it contains is right afterwards. Without the seed every name lies in the wrong
- * place, and without the counters inode numbers might be used twice; the check puts both right as
- * long as there are any.
+ * place (unless the store hashes names with a key of its own), and without the counters inode
+ * numbers might be used twice; the check puts both right as long as there are any.
  *
  * The database's own repair begins with an empty database that knows none of the tables; whoever
  * opens that has them deleted. So it works on a twin of the directory, and one that is killed has
@@ -41,7 +41,7 @@ static int mend_seed(struct fold_kv *kv, struct fold_kv_batch *b)
     }
     if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         return -EIO;
-    fold_warn("catalog: the seed of the name hash is lost; all names are put in new places");
+    fold_warn("catalog: the seed of the name hash is lost; a new one is drawn");
     fold_kv_batch_put(b, FOLD_KEY_SEED, sizeof FOLD_KEY_SEED - 1, seed, sizeof seed);
     return 0;
 }

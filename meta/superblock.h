@@ -15,7 +15,7 @@
 
 #define FOLD_SUPERBLOCK_BYTES   512
 #define FOLD_SUPERBLOCK_VERSION 1
-#define FOLD_FEATURES_KNOWN     0 /* none is defined yet */
+#define FOLD_FEATURES_KNOWN     FOLD_FEATURE_DIRHASH2
 
 void fold_superblock_encode(uint8_t out[FOLD_SUPERBLOCK_BYTES], const struct fold_volume_params *p);
 

@@ -225,7 +225,10 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
     store.fp_width = v->params.hash == 1 ? 16 : 32;
     store.read_only = opt->read_only;
     catalog.read_only = opt->read_only;
-    if (!opt->read_only)
+    catalog.keyed_names = (v->params.features & FOLD_FEATURE_DIRHASH2) != 0;
+    if (catalog.keyed_names)
+        rc = fold_namehash_key(v->params.secret, sizeof v->params.secret, catalog.name_key);
+    if (rc == 0 && !opt->read_only)
         rc = spend_reserve(v->fd);
     if (rc == 0 && !opt->read_only)
         rc = fold_twin_clean(v->fd, FOLD_CATALOG_DIR);

@@ -11,6 +11,11 @@
 
 #define FOLD_VOLUME_SECRET_BYTES 192
 
+/* Features that must be understood. */
+#define FOLD_FEATURE_DIRHASH2 1u /* names are hashed with a secret key (meta/namehash.h) */
+/* What mkfs gives new stores. */
+#define FOLD_FEATURES_NEW FOLD_FEATURE_DIRHASH2
+
 /* What mkfs fixed. Enumerators of chunker and hash are those of chunker/cutter.h and
  * hashing/fingerprint.h as numbers. */
 struct fold_volume_params {

@@ -99,10 +99,11 @@ static int format(const struct fold_verb *verb, const char *store,
     if (rc != 0)
         return fold_cli_fail(verb, fold_cli_exit_code(rc), "cannot make a store in '%s': %s", store,
                              fold_err_text(rc));
-    printf("%s: new foldfs store; %s chunks of %s, %s fingerprints, compression %s\n", store,
+    printf("%s: new foldfs store; %s chunks of %s, %s fingerprints, compression %s%s\n", store,
            made.chunker == FOLD_CUT_CDC ? "content-defined" : "fixed",
            fold_size_exact(made.chunk_size, size, sizeof size), name_of(hashes, made.hash),
-           name_of(codecs, made.codec));
+           name_of(codecs, made.codec),
+           (made.features & FOLD_FEATURE_DIRHASH2) != 0 ? ", feature dirhash2" : "");
     return FOLD_EXIT_OK;
 }
 
@@ -111,7 +112,8 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
     struct fold_volume_params params = {.chunker = FOLD_CUT_CDC,
                                         .hash = FOLD_HASH_XXH3,
                                         .codec = FOLD_CODEC_LZ4,
-                                        .chunk_size = 16u << 10};
+                                        .chunk_size = 16u << 10,
+                                        .features = FOLD_FEATURES_NEW};
     struct fold_cli cli;
     const char *value;
     int id;

@@ -36,6 +36,9 @@ static void superblock(void)
     p.chunker = 2;
     fold_superblock_encode(out, &p);
     emit("superblock", "sha256", out, sizeof out);
+    p.features = FOLD_FEATURES_NEW;
+    fold_superblock_encode(out, &p);
+    emit("superblock", "features", out, sizeof out);
 }
 
 /* A record with payload at `off`; returns its length with padding. */
@@ -149,6 +152,8 @@ static void catalog(void)
     struct fold_key key;
     put_catalog("inode", 0, inode, sizeof inode);
     put_catalog("bucket", 1, bucket, sizeof bucket);
+    static const uint8_t keyed[] = {1, 0, 8, 3, 1, 'a', 2, 4, 0x80, 1, 4, 'n', 'a', 'm', 'e'};
+    put_catalog("bucket-keyed", 4, keyed, sizeof keyed);
     put_catalog("counters", 2, counters, fold_counters_encode(counters, 9, &sum));
     fold_key_ino(&key, FOLD_TABLE_INODE, 300);
     put_catalog("key-inode", 3, key.bytes, key.len);

@@ -100,8 +100,14 @@ static inline void rig_temp(char path[64])
     assert_non_null(mkdtemp(path));
 }
 
+/* Names are hashed with a key, as in new stores. */
+static bool rig_keyed;
+
 static inline int rig_try_open(struct rig *r, struct fold_catalog_options opt)
 {
+    opt.keyed_names = rig_keyed;
+    for (unsigned i = 0; i < FOLD_NAME_KEY_BYTES; i++)
+        opt.name_key[i] = (uint8_t)i;
     return fold_catalog_open(r->fd, &opt, &r->store, &r->c);
 }
 

@@ -30,6 +30,7 @@
 #define PER 8u
 
 static char base[64];
+static uint64_t features = FOLD_FEATURES_NEW; /* of the volume that `setup` makes */
 
 static inline int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -86,7 +87,8 @@ static inline int setup(void **state)
     (void)snprintf(base, sizeof base, "%s/fold-check-XXXXXX",
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(base));
-    struct fold_volume_params p = {.chunker = 1, .hash = 1, .codec = 1, .chunk_size = CHUNK};
+    struct fold_volume_params p = {
+        .chunker = 1, .hash = 1, .codec = 1, .chunk_size = CHUNK, .features = features};
     assert_int_equal(fold_volume_format(base, &p), 0);
     struct fold_volume *v = open_volume();
     for (int i = 0; i < 4; i++)

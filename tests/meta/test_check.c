@@ -117,16 +117,23 @@ static void ring(struct fold_txn *t, struct fold_catalog *c)
     assert_int_equal(fold_dentry_store(t, 2, "self", 4, 2, DT_DIR), 0);
 }
 
+static uint64_t bucket_of(struct fold_catalog *c, fold_ino dir, const char *name)
+{
+    uint64_t number;
+    assert_int_equal(fold_dentry_bucket_of(c, dir, name, strlen(name), &number), 0);
+    return number;
+}
+
 static void bad_bucket(struct fold_txn *t, struct fold_catalog *c)
 {
-    put_raw(t, FOLD_TABLE_DENTRY, 2, fold_dentry_hash_of(c, "f", 1), true, "\xff\xff");
+    put_raw(t, FOLD_TABLE_DENTRY, 2, bucket_of(c, 2, "f"), true, "\xff\xff");
 }
 
 static void misplaced(struct fold_txn *t, struct fold_catalog *c)
 {
     struct fold_key key;
     struct fold_kv_value val;
-    fold_key_pair(&key, FOLD_TABLE_DENTRY, 2, fold_dentry_hash_of(c, "f", 1));
+    fold_key_pair(&key, FOLD_TABLE_DENTRY, 2, bucket_of(c, 2, "f"));
     assert_int_equal(fold_kv_get(c->kv, key.bytes, key.len, &val), 0);
     fold_kv_batch_delete(t->batch, key.bytes, key.len);
     fold_key_pair(&key, FOLD_TABLE_DENTRY, 2, 12345);
@@ -225,6 +232,68 @@ static const struct {
     {"catalog.key", bad_key},
 };
 
+static uint64_t one_hash(const char *name, size_t len)
+{
+    (void)name;
+    (void)len;
+    return UINT64_C(5) << 40;
+}
+
+#define LINKS 300 /* of three levels */
+
+/* Hard links of a file, all of one hash. */
+static void many_links(struct fold_txn *t, struct fold_catalog *c)
+{
+    struct fold_attr a = attr_of(c, 3), dir = attr_of(c, 2);
+    for (unsigned i = 0; i < LINKS; i++) {
+        char name[16];
+        int len = snprintf(name, sizeof name, "link%u", i);
+        assert_int_equal(fold_dentry_store(t, 2, name, (size_t)len, 3, DT_REG), 0);
+    }
+    a.nlink += LINKS;
+    dir.size += LINKS;
+    fold_inode_store(t, &a);
+    fold_inode_store(t, &dir);
+}
+
+/* The first bucket no longer says that there are more. */
+static void lost_levels(struct fold_txn *t, struct fold_catalog *c)
+{
+    struct fold_key key;
+    struct fold_kv_value val;
+    fold_key_pair(&key, FOLD_TABLE_DENTRY, 2, bucket_of(c, 2, "f"));
+    assert_int_equal(fold_kv_get(c->kv, key.bytes, key.len, &val), 0);
+    uint8_t *copy = malloc(val.len);
+    assert_non_null(copy);
+    memcpy(copy, val.data, val.len);
+    assert_int_equal(copy[0], 1);
+    copy[0] = 0;
+    fold_kv_batch_put(t->batch, key.bytes, key.len, copy, val.len);
+    free(copy);
+    fold_kv_value_fini(&val);
+}
+
+static void test_levels(void **state)
+{
+    fold_namehash_set_hook(one_hash);
+    setup(state);
+    plant(many_links);
+    expect_clean(true);
+    plant(lost_levels);
+    expect_repaired("dentry.misplaced");
+    struct fold_volume *v = open_volume();
+    for (unsigned i = 0; i < LINKS; i++) {
+        char name[16];
+        struct fold_dentry d;
+        int len = snprintf(name, sizeof name, "link%u", i);
+        assert_int_equal(fold_dentry_load(v->catalog, 2, name, (size_t)len, &d), 0);
+        assert_int_equal(d.ino, 3);
+    }
+    assert_int_equal(fold_volume_close(v, true), 0);
+    teardown(state);
+    fold_namehash_set_hook(NULL);
+}
+
 static void test_catalog(void **state)
 {
     for (size_t i = 0; i < FOLD_ARRAY_LEN(plants); i++) {
@@ -236,11 +305,27 @@ static void test_catalog(void **state)
     }
 }
 
+/* From now on volumes are such as were made before names were hashed with a key, or new ones. */
+static int setup_seeded(void **state)
+{
+    features = 0;
+    return setup(state);
+}
+
+static int setup_new(void **state)
+{
+    (void)state;
+    features = FOLD_FEATURES_NEW;
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_clean, setup, teardown),
         cmocka_unit_test_setup_teardown(test_catalog, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_catalog, setup_seeded, teardown),
+        cmocka_unit_test_setup_teardown(test_levels, setup_new, NULL),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

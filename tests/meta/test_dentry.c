@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directory entries against a model, with the real hash and with one that makes names collide.
+ * Directory entries against a model, with the real hash and with one that makes names collide, in
+ * stores with keyed names and in those of before.
  */
 #include "tests/meta/catalog_rig.h"
 
@@ -71,12 +72,13 @@ static void check_list(struct rig *r, struct model *m, unsigned d, uint64_t afte
     for (unsigned i = 0; i < NAMES; i++)
         m->dirs[d][i].seen = false;
     uint64_t last = after;
+    uint64_t end = rig_keyed ? UINT64_C(1) << 31 : UINT64_C(1) << 63;
     struct fold_dentry e;
     const char *name;
     size_t len;
     int rc;
     while ((rc = fold_dentry_iter_next(it, &e, &name, &len)) > 0) {
-        assert_true(e.cookie > last);
+        assert_true(e.cookie > last && e.cookie < end);
         last = e.cookie;
         assert_int_equal(strlen(name), len);
         unsigned i = 0;
@@ -152,16 +154,16 @@ static void follows_a_model(void **state)
 static void follows_a_model_with_collisions(void **state)
 {
     (void)state;
-    fold_dentry_set_hash(few_hashes);
+    fold_namehash_set_hook(few_hashes);
     run_model();
-    fold_dentry_set_hash(NULL);
+    fold_namehash_set_hook(NULL);
 }
 
 /* rename within one directory, both names in one bucket, one transaction */
 static void two_names_of_a_bucket_in_one_transaction(void **state)
 {
     (void)state;
-    fold_dentry_set_hash(few_hashes);
+    fold_namehash_set_hook(few_hashes);
     struct rig r;
     rig_create(&r);
     struct fold_dentry e;
@@ -180,7 +182,7 @@ static void two_names_of_a_bucket_in_one_transaction(void **state)
     assert_int_equal(fold_dentry_load(r.c, 10, "a-rest", 6, &e), 0);
     assert_int_equal(e.ino, 51);
     rig_destroy(&r);
-    fold_dentry_set_hash(NULL);
+    fold_namehash_set_hook(NULL);
 }
 
 static void a_listing_does_not_see_later_changes(void **state)
@@ -234,7 +236,7 @@ static void refuses_bad_names(void **state)
 static void adding_does_not_replace(void **state)
 {
     (void)state;
-    fold_dentry_set_hash(few_hashes);
+    fold_namehash_set_hook(few_hashes);
     struct rig r;
     struct fold_dentry e;
     rig_create(&r);
@@ -253,32 +255,44 @@ static void adding_does_not_replace(void **state)
     assert_int_equal(e.type, 8);
     assert_int_equal(fold_dentry_load(r.c, 10, "ay", 2, &e), 0);
     assert_int_equal(e.ino, 8);
-    fold_dentry_set_hash(NULL);
+    fold_namehash_set_hook(NULL);
     rig_destroy(&r);
 }
 
 static void damaged_buckets_are_refused(void **state)
 {
     (void)state;
-    fold_dentry_set_hash(few_hashes);
+    fold_namehash_set_hook(few_hashes);
     struct rig r;
     rig_create(&r);
     struct fold_key key;
-    fold_key_pair(&key, FOLD_TABLE_DENTRY, 10, (uint64_t)('a' % 3) << 48);
-    static const struct {
+    uint64_t number;
+    assert_int_equal(fold_dentry_bucket_of(r.c, 10, "ax", 2, &number), 0);
+    fold_key_pair(&key, FOLD_TABLE_DENTRY, 10, number);
+    static const struct bad {
         const char *bytes;
         size_t len;
-    } bad[] = {
-        {"\0\10\5\0", 4},             /* empty name */
-        {"\0\10\0\1a", 5},            /* no inode */
-        {"\0\10\5\2a", 5},            /* name longer than the bytes */
-        {"\200\20\10\5\1a", 6},       /* slot 2048 */
-        {"\1\10\5\1a\1\10\5\1b", 10}, /* slots do not rise */
-        {"\0\10\5\1a\0", 6},          /* junk behind */
-    };
-    for (size_t i = 0; i < FOLD_ARRAY_LEN(bad); i++) {
+    } seeded[] =
+        {
+            {"\0\10\5\0", 4},             /* empty name */
+            {"\0\10\0\1a", 5},            /* no inode */
+            {"\0\10\5\2a", 5},            /* name longer than the bytes */
+            {"\200\20\10\5\1a", 6},       /* slot 2048 */
+            {"\1\10\5\1a\1\10\5\1b", 10}, /* slots do not rise */
+            {"\0\10\5\1a\0", 6},          /* junk behind */
+        },
+      keyed[] = {
+          {"\2\0\10\5\1a", 6}, /* a flag nobody knows */
+          {"\0\0\10\5\0", 5},  /* as above */
+          {"\0\0\10\0\1a", 6},
+          {"\0\0\10\5\2a", 6},
+          {"\0\200\1\10\5\1a", 7}, /* slot 128 */
+          {"\1\1\10\5\1a\1\10\5\1b", 11},
+      };
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(seeded); i++) {
+        const struct bad *bad = rig_keyed ? &keyed[i] : &seeded[i];
         struct fold_txn *t = fold_txn_begin(r.c);
-        fold_kv_batch_put(t->batch, key.bytes, key.len, bad[i].bytes, bad[i].len);
+        fold_kv_batch_put(t->batch, key.bytes, key.len, bad->bytes, bad->len);
         rig_commit(t);
         struct fold_dentry e;
         assert_int_equal(fold_dentry_load(r.c, 10, "ax", 2, &e), -FOLD_E_BAD_CATALOG);
@@ -295,13 +309,195 @@ static void damaged_buckets_are_refused(void **state)
         assert_int_equal(rc, -FOLD_E_BAD_CATALOG);
         fold_dentry_iter_close(it);
     }
-    fold_dentry_set_hash(NULL);
+    fold_namehash_set_hook(NULL);
     rig_destroy(&r);
 }
 
-int main(void)
+static uint64_t one_hash(const char *name, size_t len)
 {
-    fold_log_set_level(FOLD_LOG_ERROR);
+    (void)name;
+    (void)len;
+    return UINT64_C(77) << 40;
+}
+
+/* Buckets of directory 10 in the database. */
+static size_t count_buckets(struct rig *r)
+{
+    struct fold_kv_iter *it;
+    struct fold_kv_entry e;
+    struct fold_key from, to;
+    size_t n = 0;
+    fold_key_ino(&from, FOLD_TABLE_DENTRY, 10);
+    fold_key_ino(&to, FOLD_TABLE_DENTRY, 11);
+    assert_int_equal(
+        fold_recent_iter_open(r->c->recent, from.bytes, from.len, to.bytes, to.len, true, &it), 0);
+    while (fold_kv_iter_next(it, &e) > 0)
+        n++;
+    fold_kv_iter_close(it);
+    return n;
+}
+
+#define MANY 600u /* names of one hash: five buckets */
+
+struct crowd {
+    uint64_t cookie[MANY]; /* 0: absent */
+    unsigned present;
+};
+
+static void check_crowd(struct rig *r, struct crowd *m)
+{
+    struct fold_dentry_iter *it;
+    struct fold_dentry e;
+    const char *name;
+    size_t len;
+    unsigned seen = 0;
+    uint64_t last = 0;
+    assert_int_equal(fold_dentry_iter_open(r->c, 10, 0, &it), 0);
+    while (fold_dentry_iter_next(it, &e, &name, &len) > 0) {
+        assert_true(e.cookie > last && e.ino <= MANY && m->cookie[e.ino - 1] != 0);
+        assert_true(m->cookie[e.ino - 1] == 1 || m->cookie[e.ino - 1] == e.cookie);
+        m->cookie[e.ino - 1] = last = e.cookie;
+        seen++;
+    }
+    fold_dentry_iter_close(it);
+    assert_int_equal(seen, m->present);
+    for (unsigned i = 0; i < MANY; i++) {
+        char text[16];
+        int n = snprintf(text, sizeof text, "n%u", i);
+        int rc = fold_dentry_load(r->c, 10, text, (size_t)n, &e);
+        assert_int_equal(rc, m->cookie[i] != 0 ? 0 : -ENOENT);
+        assert_true(rc < 0 || (e.ino == i + 1 && e.cookie == m->cookie[i]));
+    }
+}
+
+/* Adds or removes a name; *t is committed by the caller. */
+static void toggle(struct fold_txn *t, struct crowd *m, unsigned i)
+{
+    char text[16];
+    size_t len = (size_t)snprintf(text, sizeof text, "n%u", i);
+    if (m->cookie[i] != 0) {
+        assert_int_equal(fold_dentry_add(t, 10, text, len, 9, 8), -EEXIST);
+        assert_int_equal(fold_dentry_remove(t, 10, text, len), 0);
+        m->cookie[i] = 0;
+        m->present--;
+    } else {
+        assert_int_equal(fold_dentry_remove(t, 10, text, len), -ENOENT);
+        assert_int_equal(fold_dentry_add(t, 10, text, len, i + 1, 8), 0);
+        m->cookie[i] = 1;
+        m->present++;
+    }
+}
+
+/* More names of one hash than a bucket has slots for. */
+static void a_full_bucket_is_no_limit(void **state)
+{
+    (void)state;
+    if (!rig_keyed)
+        return;
+    static struct crowd m;
+    memset(&m, 0, sizeof m);
+    struct rig r;
+    uint64_t seed = 99;
+    fold_namehash_set_hook(one_hash);
+    rig_create(&r);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct fold_txn *t = fold_txn_begin(r.c);
+        toggle(t, &m, i);
+        rig_commit(t);
+        if (i == 127)
+            assert_int_equal(count_buckets(&r), 1);
+        if (i == 128)
+            assert_int_equal(count_buckets(&r), 2);
+    }
+    check_crowd(&r, &m);
+    assert_int_equal(count_buckets(&r), 5);
+    assert_true(m.cookie[127] < UINT64_C(1) << 31);
+    for (unsigned round = 0; round < 60; round++) {
+        struct fold_txn *t = fold_txn_begin(r.c);
+        for (unsigned n = 0; n < 40; n++)
+            toggle(t, &m, (unsigned)(rig_random_mixed(&seed) >> 32) % MANY);
+        rig_commit(t);
+        check_crowd(&r, &m);
+        if (round % 20 == 10)
+            rig_reopen(&r, round == 10);
+    }
+    for (unsigned k = 0; k < MANY; k++) { /* from the first levels on, so that later ones stay */
+        unsigned i = k * 7 % MANY;
+        struct fold_txn *t = fold_txn_begin(r.c);
+        if (m.cookie[i] != 0)
+            toggle(t, &m, i);
+        rig_commit(t);
+        if (k % 50 == 0)
+            check_crowd(&r, &m);
+    }
+    assert_int_equal(m.present, 0);
+    assert_int_equal(count_buckets(&r), 0);
+    fold_namehash_set_hook(NULL);
+    rig_destroy(&r);
+}
+
+/* Stores of before have 2048 slots for a hash, and no more. */
+static void seeded_buckets_have_a_limit(void **state)
+{
+    (void)state;
+    if (rig_keyed)
+        return;
+    struct rig r;
+    char text[16];
+    fold_namehash_set_hook(one_hash);
+    rig_create(&r);
+    struct fold_txn *t = fold_txn_begin(r.c);
+    for (unsigned i = 0; i <= 2048; i++) {
+        size_t len = (size_t)snprintf(text, sizeof text, "n%u", i);
+        assert_int_equal(fold_dentry_add(t, 10, text, len, i + 1, 8), i < 2048 ? 0 : -ENOSPC);
+    }
+    assert_int_equal(fold_dentry_remove(t, 10, "n7", 2), 0);
+    assert_int_equal(fold_dentry_add(t, 10, text, strlen(text), 7, 8), 0);
+    rig_commit(t);
+    fold_namehash_set_hook(NULL);
+    rig_destroy(&r);
+}
+
+#define CROWD 200000u
+
+/* Of many names some have the same hash: each has an offset of its own that fits 31 bits. */
+static void cookies_are_small_and_unique(void **state)
+{
+    (void)state;
+    if (!rig_keyed)
+        return;
+    struct rig r;
+    char text[16];
+    rig_create(&r);
+    for (unsigned i = 0; i < CROWD;) {
+        struct fold_txn *t = fold_txn_begin(r.c);
+        for (unsigned n = 0; n < 1000; n++, i++) {
+            size_t len = (size_t)snprintf(text, sizeof text, "n%u", i);
+            assert_int_equal(fold_dentry_add(t, 10, text, len, i + 1, 8), 0);
+        }
+        rig_commit(t);
+    }
+    struct fold_dentry_iter *it;
+    struct fold_dentry e;
+    const char *name;
+    size_t len;
+    unsigned seen = 0, same = 0;
+    uint64_t last = 2;
+    assert_int_equal(fold_dentry_iter_open(r.c, 10, 0, &it), 0);
+    while (fold_dentry_iter_next(it, &e, &name, &len) > 0) {
+        assert_true(e.cookie > last && e.cookie < UINT64_C(1) << 31);
+        same += e.cookie >> 7 == last >> 7;
+        last = e.cookie;
+        seen++;
+    }
+    fold_dentry_iter_close(it);
+    assert_int_equal(seen, CROWD);
+    assert_true(same > 600 && same < 2400); /* 1190 pairs are expected of 24 bits */
+    rig_destroy(&r);
+}
+
+static int run_all(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_a_model),
         cmocka_unit_test(follows_a_model_with_collisions),
@@ -310,6 +506,17 @@ int main(void)
         cmocka_unit_test(refuses_bad_names),
         cmocka_unit_test(adding_does_not_replace),
         cmocka_unit_test(damaged_buckets_are_refused),
+        cmocka_unit_test(a_full_bucket_is_no_limit),
+        cmocka_unit_test(seeded_buckets_have_a_limit),
+        cmocka_unit_test(cookies_are_small_and_unique),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name(rig_keyed ? "keyed" : "seeded", tests, NULL, NULL);
+}
+
+int main(void)
+{
+    fold_log_set_level(FOLD_LOG_ERROR);
+    int failed = run_all();
+    rig_keyed = true;
+    return failed + run_all();
 }

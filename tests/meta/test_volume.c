@@ -13,6 +13,8 @@
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
+#include "meta/commit.h"
+#include "meta/dentry.h"
 #include "meta/inode.h"
 #include "meta/kv.h"
 #include "meta/superblock.h"
@@ -155,9 +157,32 @@ static void mkfs_refuses_nonsense(void **state)
     p.chunk_size = 0;
     assert_int_equal(fold_volume_format(store, &p), -EINVAL);
     p = wanted;
-    p.features = 1;
+    p.features = 2;
     assert_int_equal(fold_volume_format(store, &p), -FOLD_E_UNKNOWN_FEATURE);
     assert_int_equal(access(store, F_OK), -1);
+}
+
+/* The directories of a store with the feature are read with the key of its own secret. */
+static void a_store_keeps_its_name_hash(void **state)
+{
+    (void)state;
+    struct fold_volume_params p = wanted;
+    for (unsigned i = 0; i < 2; i++) {
+        p.features = i == 0 ? FOLD_FEATURES_NEW : 0;
+        assert_int_equal(fold_volume_format(store, &p), 0);
+        struct fold_volume *v = NULL;
+        uint64_t first, again;
+        for (unsigned round = 0; round < 2; round++) {
+            assert_int_equal(fold_volume_open(store, &rw, &v), 0);
+            assert_int_equal(v->params.features, p.features);
+            assert_int_equal(v->catalog->names.form, i == 0 ? FOLD_NAMES_KEYED : FOLD_NAMES_SEEDED);
+            assert_int_equal(
+                fold_dentry_bucket_of(v->catalog, 1, "name", 4, round == 0 ? &first : &again), 0);
+            assert_int_equal(fold_volume_close(v, true), 0);
+        }
+        assert_int_equal(first, again);
+        assert_int_equal(nftw(store, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    }
 }
 
 static int countdown(void *arg, enum fold_io_op op, int fd, const char *name)
@@ -379,9 +404,13 @@ static void the_future_is_refused_politely(void **state)
     rewrite(bytes);
     assert_int_equal(try_open(&rw), -FOLD_E_NEWER_FORMAT);
     fold_superblock_encode(bytes, &p);
-    bytes[16] = 1;
-    rewrite(bytes);
-    assert_int_equal(try_open(&rw), -FOLD_E_UNKNOWN_FEATURE);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        fold_superblock_encode(bytes, &p);
+        bytes[16 + bit / 8] = (uint8_t)(1u << bit % 8);
+        rewrite(bytes);
+        bool known = (UINT64_C(1) << bit & FOLD_FEATURES_NEW) != 0;
+        assert_int_equal(try_open(&rw), known ? 0 : -FOLD_E_UNKNOWN_FEATURE);
+    }
     fold_superblock_encode(bytes, &p);
     bytes[24] = 1; /* a feature that may be ignored */
     rewrite(bytes);
@@ -432,6 +461,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(each_store_is_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(mkfs_wants_an_empty_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(mkfs_refuses_nonsense, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_keeps_its_name_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_mkfs_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_killed_mkfs_can_be_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(what_mkfs_did_not_make_is_safe, setup, teardown),
