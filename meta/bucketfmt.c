@@ -4,6 +4,8 @@
  */
 #include "meta/bucketfmt.h"
 
+#include "meta/base/knob.h"
+
 #define SEEDED_SLOTS 2048u
 #define KEYED_SLOTS  128u
 
@@ -62,6 +64,7 @@ int fold_bucket_find(enum fold_name_form form, const void *data, size_t len, con
             gap = true;
         }
     }
-    out->full = out->slot >= r.slots;
+    uint32_t most = form == FOLD_NAMES_KEYED ? (uint32_t)fold_knobs.bucket_slots : r.slots;
+    out->full = out->slot >= most;
     return rc;
 }

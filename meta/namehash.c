@@ -7,6 +7,7 @@
 #include "meta/namehash.h"
 
 #include "meta/base/bytes.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 
 #include <assert.h>
@@ -124,6 +125,8 @@ int fold_namehash_bucket(const struct fold_namehash *h, fold_ino dir, const char
     if (rc < 0)
         return rc;
     hash >>= 64 - h->bits;
+    if (h->form == FOLD_NAMES_KEYED)
+        hash &= ~(uint64_t)0 << (KEYED_BITS - fold_knobs.name_hash_bits);
     *out = hash != 0 ? hash : 1; /* cookies 0, 1 and 2 belong to the start, "." and ".." */
     return 0;
 }

@@ -9,7 +9,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.case import MountCase
+from lib.case import MountCase, need_fold
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dirseek.c")
 KINDS = {"64": (), "32": ("-m32",), "32-large": ("-m32", "-D_FILE_OFFSET_BITS=64")}
@@ -24,6 +24,8 @@ def can_build_32():
 
 
 class DirSeek(MountCase):
+    """Offsets that are as likely to collide as they are."""
+
     def program(self, kind):
         out = os.path.join(self.vol.base, "dirseek-" + kind)
         self.run_ok("gcc", "-O2", *KINDS[kind], "-o", out, SOURCE)
@@ -76,6 +78,21 @@ class DirSeek(MountCase):
     @unittest.skipUnless(can_build_32(), "no compiler for 32 bits")
     def test_32_with_large_files(self):
         self.check("32-large")
+
+
+@need_fold
+class Crowded(DirSeek):
+    """Dozens of names share a bucket."""
+
+    knobs = "name_hash_bits=6"
+
+
+@need_fold
+class Overfull(MountCase):
+    """Most names lie behind full buckets; their offsets need 64 bits."""
+
+    knobs = "name_hash_bits=4,bucket_slots=5"
+    program, fill, check, test_64 = DirSeek.program, DirSeek.fill, DirSeek.check, DirSeek.test_64
 
 
 if __name__ == "__main__":
