@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One change of the namespace or of attributes: up to four inodes locked in order, new attributes
+ * One change of the namespace or of attributes: up to five inodes locked in order, new attributes
  * worked out on copies, everything committed in one transaction, and memory updated only if the
  * commit succeeded.
  *
@@ -15,7 +15,7 @@
 
 struct fold_session;
 
-#define FOLD_CHANGE_INODES 4
+#define FOLD_CHANGE_INODES 5
 
 /* Most names of a file, most subdirectories (but two) of a directory. */
 #define FOLD_NLINK_MAX INT32_MAX

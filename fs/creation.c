@@ -150,31 +150,71 @@ static int enter(struct fold_session *s, const struct wish *w, struct fold_inode
     return fold_change_commit(&c);
 }
 
-/* The directory's names lock is held. */
-static int create_locked(struct fold_session *s, const struct wish *w, struct fold_inode *dir,
-                         struct fold_inode **out)
+/* An inode as wished for, which nobody knows before it is committed. */
+static int conceive(struct fold_session *s, const struct wish *w, struct fold_inode *dir,
+                    struct fold_inode **out)
 {
     fold_lock_take(&dir->lock);
     struct fold_attr above = dir->attr;
     fold_lock_drop(&dir->lock);
     struct fold_attr attr;
-    struct fold_inode *inode = NULL;
     compose(w, &above, fold_catalog_new_ino(fold_session_catalog(s)), &attr);
-    int rc = fold_itable_add(s->inodes, &attr, &inode);
-    if (rc < 0)
-        return rc;
-    rc = enter(s, w, dir, inode);
-    if (rc == 0) {
-        if (S_ISDIR(w->mode))
-            fold_dentry_born(fold_session_catalog(s), inode->ino);
-        *out = inode;
-        return 0;
-    }
+    return fold_itable_add(s->inodes, &attr, out);
+}
+
+/* The inode was not committed. */
+static void discard(struct fold_session *s, struct fold_inode *inode)
+{
     fold_lock_take(&inode->lock);
     fold_itable_ghost_locked(s->inodes, inode);
     fold_lock_drop(&inode->lock);
     fold_itable_put(s->inodes, inode);
+}
+
+/* The directory's names lock is held. */
+static int create_locked(struct fold_session *s, const struct wish *w, struct fold_inode *dir,
+                         struct fold_inode **out)
+{
+    struct fold_inode *inode = NULL;
+    int rc = conceive(s, w, dir, &inode);
+    if (rc < 0)
+        return rc;
+    rc = enter(s, w, dir, inode);
+    if (rc < 0) {
+        discard(s, inode);
+        return rc;
+    }
+    if (S_ISDIR(w->mode))
+        fold_dentry_born(fold_session_catalog(s), inode->ino);
+    *out = inode;
+    return 0;
+}
+
+/* A device 0:0. */
+static struct wish whiteout(fuse_req_t req)
+{
+    return (struct wish){.req = req, .name = "", .mode = S_IFCHR};
+}
+
+int fold_whiteout_create(fuse_req_t req, struct fold_inode *dir, struct fold_inode **out)
+{
+    struct wish w = whiteout(req);
+    return conceive(fold_req_session(req), &w, dir, out);
+}
+
+int fold_whiteout_enter(fuse_req_t req, struct fold_change *c, struct fold_inode *dir,
+                        struct fold_inode *inode)
+{
+    struct wish w = whiteout(req);
+    int rc = permit(c, &w, fold_change_attr(c, dir), fold_change_attr(c, inode));
+    if (rc == 0)
+        fold_change_born(c, inode);
     return rc;
+}
+
+void fold_whiteout_discard(struct fold_session *s, struct fold_inode *inode)
+{
+    discard(s, inode);
 }
 
 int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,

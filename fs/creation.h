@@ -8,6 +8,8 @@
 
 #include "fs/reply.h"
 
+struct fold_change;
+
 /*
  * Creates `name` in `parent`: mode with type bits, rdev for devices, target for symlinks (else
  * NULL). Without a name (NULL) it makes an inode that is in no directory and may be linked into
@@ -17,6 +19,17 @@
  */
 int fold_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
                 const char *target, struct fold_inode **out) FOLD_MUST;
+
+/*
+ * A whiteout as overlayfs wants it where a file of a lower layer is not to be seen: a character
+ * device 0:0 without permissions, owned by the caller. Nobody knows the inode yet; a change that it
+ * takes part in enters it and gives it a name in `dir`, or else it is discarded. *out is
+ * referenced; discard gives the reference up.
+ */
+int fold_whiteout_create(fuse_req_t req, struct fold_inode *dir, struct fold_inode **out) FOLD_MUST;
+int fold_whiteout_enter(fuse_req_t req, struct fold_change *c, struct fold_inode *dir,
+                        struct fold_inode *inode) FOLD_MUST;
+void fold_whiteout_discard(struct fold_session *s, struct fold_inode *inode);
 
 /* Looks `name` up and references the inode. -ENOENT. */
 int fold_lookup(struct fold_session *s, fuse_ino_t parent, const char *name,

@@ -225,8 +225,7 @@ struct renaming {
 static void rename_task(void *arg)
 {
     struct renaming *r = arg;
-    int rc = fold_rename(fold_req_session(r->req), r->parent, r->name, r->newparent, r->newname,
-                         r->flags, &r->turn);
+    int rc = fold_rename(r->req, r->parent, r->name, r->newparent, r->newname, r->flags, &r->turn);
     if (rc == FOLD_TURN_WAITS)
         return;
     fold_reply(r->req, rc);

@@ -8,9 +8,11 @@
 #include "fs/rename.h"
 
 #include "fs/change.h"
+#include "fs/creation.h"
 #include "fs/data.h"
 #include "fs/flush.h"
 #include "fs/session.h"
+#include "fs/space.h"
 #include "meta/base/err.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
@@ -31,10 +33,12 @@ struct place {
 };
 
 struct rename {
+    fuse_req_t req;
     struct fold_session *s;
     struct fold_turn *turn; /* may be NULL */
     struct place from, to;
     bool exchange, noreplace;
+    bool whiteout; /* a whiteout takes the place of `from` */
 };
 
 static int place_init(struct fold_session *s, fuse_ino_t dir, const char *name, struct place *p)
@@ -132,7 +136,22 @@ static int exchange(struct fold_change *c, const struct rename *r)
     return 0;
 }
 
-static int replace(struct fold_change *c, const struct rename *r)
+/* What is left under the old name: nothing, or `white`. */
+static int vacate(struct fold_change *c, const struct rename *r, struct fold_inode *white)
+{
+    const struct place *from = &r->from;
+    if (white == NULL) {
+        fold_change_dir(c, from->dir, -1, 0);
+        return fold_dentry_remove(c->txn, from->dir->ino, from->name, from->len);
+    }
+    int rc = fold_whiteout_enter(r->req, c, from->dir, white);
+    if (rc < 0)
+        return rc;
+    fold_change_dir(c, from->dir, 0, 0);
+    return fold_dentry_store(c->txn, from->dir->ino, from->name, from->len, white->ino, DT_CHR);
+}
+
+static int replace(struct fold_change *c, const struct rename *r, struct fold_inode *white)
 {
     const struct place *from = &r->from, *to = &r->to;
     struct fold_attr *attr = fold_change_attr(c, from->inode);
@@ -142,7 +161,7 @@ static int replace(struct fold_change *c, const struct rename *r)
     if (moves_dir && !over && from->dir != to->dir &&
         fold_change_attr(c, to->dir)->nlink >= FOLD_NLINK_MAX)
         return -EMLINK;
-    int rc = fold_dentry_remove(c->txn, from->dir->ino, from->name, from->len);
+    int rc = vacate(c, r, white);
     if (rc == 0)
         rc = fold_dentry_store(c->txn, to->dir->ino, to->name, to->len, attr->ino,
                                (uint8_t)IFTODT(attr->mode));
@@ -150,7 +169,6 @@ static int replace(struct fold_change *c, const struct rename *r)
         rc = fold_change_unname(c, to->inode);
     if (rc < 0)
         return rc;
-    fold_change_dir(c, from->dir, -1, 0);
     fold_change_dir(c, to->dir, over ? 0 : 1, is_dir(to->inode) ? -1 : 0);
     if (moves_dir)
         move_dir(c, from->inode, from->dir, to->dir);
@@ -158,20 +176,36 @@ static int replace(struct fold_change *c, const struct rename *r)
     return 0;
 }
 
-/* Names locks are held and the names lead where `r` says. */
-static int rename_locked(const struct rename *r)
+/* The change itself, with `white` (or NULL) to be left behind. */
+static int change(const struct rename *r, struct fold_inode *white)
 {
-    int rc = check(r);
-    if (rc < 0)
-        return rc;
     struct fold_change c;
+    int rc;
     fold_change_begin(
-        &c, r->s, (struct fold_inode *[]){r->from.dir, r->to.dir, r->from.inode, r->to.inode}, 4);
+        &c, r->s,
+        (struct fold_inode *[]){r->from.dir, r->to.dir, r->from.inode, r->to.inode, white}, 5);
     if (fold_change_attr(&c, r->to.dir)->nlink == 0)
         rc = -ENOENT;
     else
-        rc = r->exchange ? exchange(&c, r) : replace(&c, r);
+        rc = r->exchange ? exchange(&c, r) : replace(&c, r, white);
     return rc < 0 ? fold_change_abort(&c, rc) : fold_change_commit(&c);
+}
+
+/* Names locks are held and the names lead where `r` says. */
+static int rename_locked(const struct rename *r)
+{
+    struct fold_inode *white = NULL;
+    int rc = check(r);
+    if (rc == 0 && r->whiteout)
+        rc = fold_whiteout_create(r->req, r->from.dir, &white);
+    if (rc < 0)
+        return rc;
+    rc = change(r, white);
+    if (rc < 0 && white != NULL)
+        fold_whiteout_discard(r->s, white);
+    else
+        fold_itable_put(r->s->inodes, white);
+    return rc;
 }
 
 static bool unsaved(struct fold_inode *inode)
@@ -263,18 +297,29 @@ static int rename_places(struct rename *r)
     return rc;
 }
 
-int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+static bool flags_known(unsigned flags)
+{
+    return flags == RENAME_EXCHANGE ||
+           (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_WHITEOUT)) == 0;
+}
+
+int fold_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                 const char *newname, unsigned flags, struct fold_turn *turn)
 {
-    if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+    struct fold_session *s = fold_req_session(req);
+    if (!flags_known(flags))
         return -EINVAL;
     if (s->opt.read_only)
         return -EROFS;
-    struct rename r = {.s = s,
+    struct rename r = {.req = req,
+                       .s = s,
                        .turn = turn,
                        .exchange = flags == RENAME_EXCHANGE,
-                       .noreplace = flags == RENAME_NOREPLACE};
-    int rc = place_init(s, parent, name, &r.from);
+                       .noreplace = (flags & RENAME_NOREPLACE) != 0,
+                       .whiteout = (flags & RENAME_WHITEOUT) != 0};
+    int rc = r.whiteout ? fold_space_admit(s, FOLD_SPACE_NAME_BYTES) : 0;
+    if (rc == 0)
+        rc = place_init(s, parent, name, &r.from);
     if (rc == 0)
         rc = place_init(s, newparent, newname, &r.to);
     if (rc == 0)

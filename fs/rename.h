@@ -10,14 +10,15 @@
 struct fold_turn;
 
 /*
- * As renameat2: flags 0, RENAME_NOREPLACE or RENAME_EXCHANGE (-EINVAL for others). Before a file
+ * As renameat2: flags 0, RENAME_EXCHANGE alone, or RENAME_NOREPLACE, RENAME_WHITEOUT or both
+ * (-EINVAL for others); the caller's ids, for a whiteout, come from the request. Before a file
  * takes the place of another its unsaved data is stored, so that a crash leaves the whole old or
  * the whole new content under the name; if that takes long or has to wait, the request `turn` (may
  * be NULL) is left to be begun anew on another thread, nothing has changed, and FOLD_TURN_WAITS is
  * returned (fs/turn.h). Takes the inodes' locks; the caller holds none. -EEXIST,
  * -ENOENT, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (below itself), -EMLINK, ...
  */
-int fold_rename(struct fold_session *s, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+int fold_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                 const char *newname, unsigned flags, struct fold_turn *turn) FOLD_MUST;
 
 #endif

@@ -61,13 +61,26 @@ void dt_op_rename(struct world *w)
     char to[1024];
     dt_path(w, path);
     dt_path(w, to);
-    static const unsigned kinds[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_EXCHANGE,
+    static const unsigned kinds[] = {0,
+                                     0,
+                                     0,
+                                     0,
+                                     RENAME_NOREPLACE,
+                                     RENAME_EXCHANGE,
+                                     RENAME_EXCHANGE,
+                                     RENAME_WHITEOUT,
+                                     RENAME_WHITEOUT | RENAME_NOREPLACE,
                                      7};
-    unsigned flags = kinds[dt_below(w, 8)];
+    unsigned flags = kinds[dt_below(w, 10)];
+    char target[PATH_MAX];
+    struct stat st;
+    /* ext4 stamps the directory when it takes a whiteout back because this is not empty. */
+    if ((flags & RENAME_WHITEOUT) != 0 && flags != 7 &&
+        lstat(dt_full(w, 1, to, target), &st) == 0 && S_ISDIR(st.st_mode))
+        flags = 0;
     dt_describe(w, "rename %s -> %s flags %u", path, to, flags);
     dt_watch_path(w, path);
     dt_watch_path(w, to);
-    char target[PATH_MAX];
     BOTH(renameat2(AT_FDCWD, full, AT_FDCWD, dt_full(w, side, to, target), flags));
     if (fine) {
         dt_remember(w, to);
