@@ -117,6 +117,20 @@ bool fold_loop_on_ring(const struct fold_loop *l)
     return r != NULL && fold_ring_running(r);
 }
 
+bool fold_loop_wait_begin(struct fold_loop *l, uint64_t unique, unsigned *queue)
+{
+    struct fold_ring *r = l != NULL ? atomic_load(&l->ring) : NULL;
+    *queue = FOLD_RING_NO_QUEUE;
+    return r == NULL || fold_ring_wait_begin(r, unique, queue);
+}
+
+void fold_loop_wait_end(struct fold_loop *l, unsigned queue)
+{
+    struct fold_ring *r = l != NULL ? atomic_load(&l->ring) : NULL;
+    if (r != NULL)
+        fold_ring_wait_end(r, queue);
+}
+
 static void add_init_flags(struct fold_loop *l, struct fuse_init_out *out)
 {
     uint64_t wanted = INIT_KILLPRIV_V2 | INIT_PARALLEL | INIT_DIRECT_MMAP;
@@ -217,6 +231,7 @@ static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
     const uint8_t *arg = mem + sizeof h;
     size_t left = len - sizeof h;
     uint32_t word = 0;
+    fold_raw_request.unique = h.unique;
     fold_raw_request.kill_priv = false;
     fold_raw_request.unnamed = h.opcode == OPCODE_TMPFILE;
     if (fold_raw_request.unnamed) {

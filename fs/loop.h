@@ -29,6 +29,11 @@ int fold_loop_run(struct fold_loop *l, unsigned threads) FOLD_MUST;
 /* True once requests come by way of io_uring. Thread-safe; NULL is fine. */
 bool fold_loop_on_ring(const struct fold_loop *l);
 
+/* Brackets a wait of a request for the kernel (fs/callback.h, which is what to use); as
+ * fold_ring_wait_begin. */
+bool fold_loop_wait_begin(struct fold_loop *l, uint64_t unique, unsigned *queue) FOLD_MUST;
+void fold_loop_wait_end(struct fold_loop *l, unsigned queue);
+
 /* The buffer of the request being handled on this thread, if data[0..len) lies in it; else NULL. */
 struct fold_buf *fold_loop_buffer(const void *data, size_t len);
 

@@ -21,8 +21,9 @@ void fold_ops_range(struct fuse_lowlevel_ops *ops); /* fallocate lseek copy_file
 /* What the kernel's request said beyond libfuse's arguments: set by the request loop before it
  * dispatches. */
 struct fold_raw_request {
-    bool kill_priv; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID or FUSE_OPEN_KILL_SUIDGID */
-    bool unnamed;   /* a create that is FUSE_TMPFILE: its name means nothing */
+    uint64_t unique; /* number of the request */
+    bool kill_priv;  /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID or FUSE_OPEN_KILL_SUIDGID */
+    bool unnamed;    /* a create that is FUSE_TMPFILE: its name means nothing */
 };
 extern __thread struct fold_raw_request fold_raw_request;
 

@@ -6,6 +6,7 @@
  */
 #include "fs/ops.h"
 
+#include "fs/callback.h"
 #include "fs/caller.h"
 #include "fs/data.h"
 #include "fs/edit.h"
@@ -40,7 +41,15 @@ struct task {
     uint64_t off, from_off, len;
     int mode; /* fallocate mode, or whence */
     bool kill_priv;
+    struct fold_seek_range ask;
+    struct fold_callback callback;
 };
+
+static void submit(struct task *t, void (*fn)(void *arg))
+{
+    if (fold_workers_submit(t->session->workers, fn, t) != 0)
+        fn(t);
+}
 
 static void run(const struct task *init, void (*fn)(void *arg))
 {
@@ -50,8 +59,7 @@ static void run(const struct task *init, void (*fn)(void *arg))
         return;
     }
     *t = *init;
-    if (fold_workers_submit(t->session->workers, fn, t) != 0)
-        fn(t);
+    submit(t, fn);
 }
 
 /* Times and mode of a file whose content is about to change; stored with the edit that follows. */
@@ -210,7 +218,15 @@ static void lseek_task(void *arg)
 {
     struct task *t = arg;
     uint64_t found = 0;
-    int rc = fold_seek(t->session, t->inode, t->off, t->mode == SEEK_DATA, &found);
+    bool data = t->mode == SEEK_DATA;
+    int rc = fold_seek(t->session, t->inode, t->off, data, &t->ask, &found);
+    if (rc == FOLD_SEEK_ASK) {
+        t->callback.off = t->ask.from;
+        t->callback.len = t->ask.end - t->ask.from;
+        if (fold_callback_begin(t->session, &t->callback))
+            return;
+        rc = fold_seek_all_data(t->inode, t->off, data, &found);
+    }
     if (rc != 0)
         fold_reply(t->req, rc);
     else
@@ -226,12 +242,19 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
         fold_reply(req, off < 0 ? -ENXIO : -EINVAL);
         return;
     }
-    struct task t = {.req = req,
-                     .session = fold_req_session(req),
-                     .inode = inode_of(fi),
-                     .off = (uint64_t)off,
-                     .mode = whence};
-    run(&t, lseek_task);
+    struct task *t = malloc(sizeof *t);
+    if (t == NULL) {
+        fold_reply(req, -ENOMEM);
+        return;
+    }
+    *t = (struct task){.req = req,
+                       .session = fold_req_session(req),
+                       .inode = inode_of(fi),
+                       .off = (uint64_t)off,
+                       .mode = whence};
+    t->callback = (struct fold_callback){
+        .fn = lseek_task, .arg = t, .inode = t->inode, .unique = fold_raw_request.unique};
+    submit(t, lseek_task);
 }
 
 /* Copies the extents of one source page that lie in [from, end) to where `delta` moves them. */

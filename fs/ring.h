@@ -10,6 +10,7 @@
 
 #include "meta/base/attr.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/uio.h>
 
@@ -39,7 +40,28 @@ bool fold_ring_running(const struct fold_ring *r);
  * thread. False: it belongs to the device. */
 bool fold_ring_reply(struct fold_ring *r, const struct iovec *iov, int count);
 
-/* Ends and joins the threads; requests that no handler is at get no reply any more. */
+/* What fold_ring_wait_begin says of requests that did not come this way. */
+#define FOLD_RING_NO_QUEUE UINT_MAX
+
+/*
+ * The request `unique` is going to wait for something the kernel does, for which the kernel may
+ * send requests that need entries of their own. At most half of the entries of a queue may be held
+ * by such requests; where there are too few, more are begun. False: this one must be answered
+ * without waiting. After true, to be ended with what came in *queue; before the answer or after.
+ * Thread-safe; may wait until a thread has begun.
+ */
+bool fold_ring_wait_begin(struct fold_ring *r, uint64_t unique, unsigned *queue) FOLD_MUST;
+void fold_ring_wait_end(struct fold_ring *r, unsigned queue);
+
+/* How a queue is served: threads, those of them the kernel has an entry of, and requests that wait
+ * for the kernel. */
+struct fold_ring_crew {
+    unsigned servers, enlisted, waiting;
+};
+struct fold_ring_crew fold_ring_crew(struct fold_ring *r, unsigned queue);
+
+/* Ends and joins the threads; requests not yet taken by a handler are
+ * dropped without a reply. */
 void fold_ring_stop(struct fold_ring *r);
 
 /* Stops. Buffers that were kept must have been given back. NULL is fine. */

@@ -2,25 +2,20 @@
 /*
  * Looks for data and holes in the recipe of a file, which is stored and frozen meanwhile. What was
  * written through a shared mapping is known to the kernel alone until it writes it back, so what
- * looks like a hole of a file that may be mapped is called in from the kernel's cache first and
- * then looked at again. Nothing is locked then, since it comes as write requests.
+ * looks like a hole of a file that may be mapped is looked at again after the kernel has written
+ * back what it has there.
  */
 #include "fs/seek.h"
 
 #include "fs/data.h"
 #include "fs/freeze.h"
 #include "fs/mapped.h"
-#include "fs/reply.h"
 #include "fs/session.h"
 
 #include <errno.h>
 
 /* Holes are told in blocks of this size. */
 #define BLOCK_BYTES 4096u
-
-struct range {
-    uint64_t from, end;
-};
 
 /*
  * First data byte (`data`) or hole byte at or after `off`, in blocks: one with any data in it is
@@ -58,7 +53,7 @@ static int next_block(struct fold_session *s, struct fold_inode *inode, uint64_t
  * to be true.
  */
 static int look(struct fold_session *s, struct fold_inode *inode, uint64_t off, bool data,
-                uint64_t *found, struct range *hole)
+                uint64_t *found, struct fold_seek_range *hole)
 {
     int rc = fold_inode_freeze(s, inode);
     if (rc != 0)
@@ -82,24 +77,29 @@ static int look(struct fold_session *s, struct fold_inode *inode, uint64_t off, 
 }
 
 int fold_seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, bool data,
-              uint64_t *out)
+              struct fold_seek_range *ask, uint64_t *out)
 {
-    struct range called = {0};
-    for (;;) {
-        uint64_t found = 0;
-        struct range hole = {0};
-        int rc = look(s, inode, off, data, &found, &hole);
-        bool known = called.from <= hole.from && hole.end <= called.end;
-        if ((rc == 0 || rc == -ENXIO) && hole.from < hole.end && !known &&
-            atomic_load(&inode->data->mappable) > 0) {
-            /* It writes back what is dirty there before it forgets it. */
-            (void)fuse_lowlevel_notify_inval_inode(s->fuse, inode->ino, (off_t)hole.from,
-                                                   (off_t)(hole.end - hole.from));
-            called = hole;
-            continue;
-        }
-        if (rc == 0)
-            *out = found;
-        return rc;
+    uint64_t found = 0;
+    struct fold_seek_range hole = {0};
+    int rc = look(s, inode, off, data, &found, &hole);
+    bool known = ask->from <= hole.from && hole.end <= ask->end;
+    if ((rc == 0 || rc == -ENXIO) && hole.from < hole.end && !known &&
+        atomic_load(&inode->data->mappable) > 0) {
+        *ask = hole;
+        return FOLD_SEEK_ASK;
     }
+    if (rc == 0)
+        *out = found;
+    return rc;
+}
+
+int fold_seek_all_data(struct fold_inode *inode, uint64_t off, bool data, uint64_t *out)
+{
+    fold_lock_take(&inode->lock);
+    uint64_t size = inode->attr.size;
+    fold_lock_drop(&inode->lock);
+    if (off >= size)
+        return -ENXIO;
+    *out = data ? off : size;
+    return 0;
 }

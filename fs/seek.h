@@ -9,13 +9,24 @@
 
 struct fold_session;
 
+struct fold_seek_range {
+    uint64_t from, end;
+};
+
+/* What fold_seek returns where the kernel has to be asked first. */
+#define FOLD_SEEK_ASK 1
+
 /*
  * The first data byte (`data`) or hole byte of an open regular file at or after `off`; the end of
- * the file counts as a hole. Bytes that programs left in a shared mapping are data. May wait for
- * write requests: on the worker pool, with no lock of rank FLUSH or later held. -ENXIO if there is
- * none or `off` is not inside the file.
+ * the file counts as a hole. Bytes that programs left in a shared mapping are data: FOLD_SEEK_ASK
+ * if some may lie in *ask. Then the kernel has to write that range back (fs/callback.h) before the
+ * caller tries again, with *ask as it is; zeros the first time. With no lock of rank FLUSH or later
+ * held. -ENXIO if there is none or `off` is not inside the file.
  */
 int fold_seek(struct fold_session *s, struct fold_inode *inode, uint64_t off, bool data,
-              uint64_t *out) FOLD_MUST;
+              struct fold_seek_range *ask, uint64_t *out) FOLD_MUST;
+
+/* The answer that is true whatever the kernel has: everything is data. -ENXIO. */
+int fold_seek_all_data(struct fold_inode *inode, uint64_t off, bool data, uint64_t *out) FOLD_MUST;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "fs/ballast.h"
 #include "fs/budget.h"
+#include "fs/callback.h"
 #include "fs/collector.h"
 #include "fs/control.h"
 #include "fs/chunkcache.h"
@@ -100,6 +101,8 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_workers_create(workers, "fold-worker", &s->workers);
     if (rc == 0)
+        rc = fold_callbacks_create(&s->callbacks);
+    if (rc == 0)
         rc = fold_budget_create(s->opt.dirty_bytes, &s->budget);
     if (rc == 0)
         rc = fold_chunkcache_create(s->opt.chunk_cache_bytes, v->store, &s->chunks);
@@ -151,6 +154,7 @@ int fold_session_close(struct fold_session *s)
     fold_flusher_stop(s->flusher);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
+    fold_callbacks_destroy(s->callbacks); /* hands over to the workers */
     fold_workers_destroy(s->workers);    /* runs what is queued, flushes included */
     fold_handles_destroy(s, s->handles); /* left behind by a connection that was cut */
     if (s->flusher != NULL && first == 0)

@@ -13,6 +13,7 @@
 struct fuse_session;
 struct fold_ballast;
 struct fold_budget;
+struct fold_callbacks;
 struct fold_chunkcache;
 struct fold_collector;
 struct fold_control;
@@ -33,6 +34,7 @@ struct fold_session {
     struct fold_cut cut;          /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
+    struct fold_callbacks *callbacks; /* requests that wait for the kernel */
     struct fold_gate
         *gate; /* around everything that holds chunk locations outside of the catalog */
     struct fold_ballast *ballast; /* NULL on a read-only mount */

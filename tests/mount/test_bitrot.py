@@ -148,6 +148,42 @@ class Chunks(RotCase):
 
 
 @need_fold
+class CutOff(RotCase):
+    """Chunks are believed for a while after they were verified; what the segment has lost since is no death."""
+
+    mkfs_args = ("--chunk-size", "1M")
+    mount_opts = "uring=off"
+
+    def test_end_of_a_verified_chunk(self):
+        for i in range(6):
+            self.good["f%d" % i] = random.Random(i).randbytes(3 * MIB)
+            self.write("f%d" % i, self.good["f%d" % i])
+        self.vol.remount()
+        self.assertEqual(self.read_all(), set())  # verified now
+        for path in files_of(self.vol.store, "segments"):
+            if os.path.getsize(path) > 4 * MIB:
+                # Inside a chunk: its header stays.
+                os.truncate(path, os.path.getsize(path) // 2 + 4096 * 7)
+        for name in self.good:
+            fd = os.open(self.path(name), os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
+        self.assertTrue(self.read_all())
+        self.assertTrue(self.vol.alive())
+        # The same through every way that copies from a segment.
+        for name in self.good:
+            got = self.errno_of(os.getxattr, self.path(name), "user.foldfs.crc32")
+            self.assertIn(got, (0, errno.EIO))
+        self.vol.command("gc", "--full", self.mnt, check=False)
+        self.vol.command("scrub", self.mnt, check=False)
+        for name in self.good:
+            self.write("again-" + name, self.good[name])
+        self.assertTrue(self.vol.alive())
+        self.vol.command("sync", self.mnt)
+        self.assertEqual(self.read_all(), set())
+
+
+@need_fold
 class Everywhere(RotCase):
     """One bit in any file of the store. The mount may refuse, reads may fail; nothing wrong is returned."""
 

@@ -16,8 +16,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import test_bitrot
 import test_posix
 import test_random
+import test_seek
 import test_stress
 from lib.case import MountCase, need_tool, program
 from lib.volume import FOLDFS, PLAIN
@@ -251,6 +253,14 @@ class FilesOnRing(test_posix.Files):
 
 
 class RandomOnRing(test_random.Random):
+    mount_opts = "uring=on"
+
+
+class CutOffOnRing(test_bitrot.CutOff):
+    mount_opts = "uring=on"
+
+
+class SeekersOnRing(test_seek.Seekers):
     mount_opts = "uring=on"
 
 
