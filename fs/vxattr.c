@@ -3,6 +3,11 @@
  * What is written is stored first, but not made durable: whoever may only read the file cannot have
  * it synced. Measured by meta/usage.h inside the gate, so that no chunk goes away meanwhile. A
  * collection that moves chunks at that very time can make `unique` count one of them as it was.
+ *
+ * Where a chunk lies and how it is encoded was decided when its content first came, maybe in a file
+ * that the caller may not read. So what depends on that is for root and the mount's owner alone:
+ * whoever wrote a guess to a file of his own could see whether it was there already. The others
+ * follow from the file's own bytes.
  */
 #include "fs/vxattr.h"
 
@@ -22,7 +27,8 @@
 
 struct value {
     const char *name;
-    bool walks; /* the whole volume; tells of other files */
+    bool walks;  /* the whole volume */
+    bool shares; /* depends on what other files hold, or once held */
     void (*print)(const struct fold_usage *u, char out[VALUE_BYTES]); /* NULL: of the content */
 };
 
@@ -76,10 +82,10 @@ static void print_fragments(const struct fold_usage *u, char out[VALUE_BYTES])
 }
 
 static const struct value values[] = {
-    {"logical", false, print_logical},     {"stored", false, print_stored},
-    {"unique", true, print_unique},        {"shared", true, print_shared},
-    {"ratio", false, print_ratio},         {"chunks", false, print_chunks},
-    {"fragments", false, print_fragments}, {"crc32", false, NULL},
+    {"logical", false, false, print_logical},    {"stored", false, true, print_stored},
+    {"unique", true, true, print_unique},        {"shared", true, true, print_shared},
+    {"ratio", false, true, print_ratio},         {"chunks", false, false, print_chunks},
+    {"fragments", false, true, print_fragments}, {"crc32", false, false, NULL},
 };
 
 static const struct value *find(const char *name)
@@ -161,7 +167,7 @@ void fold_vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
     struct fold_session *s = fold_req_session(req);
     const struct value *value = find(name);
     uid_t uid = fuse_req_ctx(req)->uid;
-    if (value == NULL || (value->walks && uid != 0 && uid != geteuid())) {
+    if (value == NULL || (value->shares && uid != 0 && uid != geteuid())) {
         fold_reply(req, value == NULL ? -ENODATA : -EPERM);
         return;
     }

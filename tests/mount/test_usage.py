@@ -151,6 +151,36 @@ class Usage(MountCase):
             (self.errno_of(os.getxattr, path, "user.foldfs.unique"), self.attr("f", "chunks")),
             (errno.EPERM, "1")), uid=1000, gid=1000)
 
+    def test_guesses_are_not_answered(self):
+        """What a user may ask of a file of his own is the same whether or not others have its content."""
+        secret, guess = noise(20, MIB), noise(21, 70000) + noise(20, MIB)
+        os.chmod(self.mnt, 0o777)
+        answers = []
+
+        def ask(pipe):
+            path = self.write("guess", guess)
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            for key in ("stored", "unique", "shared", "ratio", "fragments"):
+                self.assertEqual(self.errno_of(os.getxattr, path, "user.foldfs." + key), errno.EPERM, key)
+            own = [self.attr("guess", key) for key in ("logical", "chunks", "crc32")]
+            os.write(pipe, repr((own, os.stat(path).st_blocks)).encode())
+
+        for known in (False, True):
+            if known:
+                os.chmod(self.write("secret", secret), 0o600)
+                self.vol.command("sync", self.mnt)
+            reader, writer = os.pipe()
+            self.in_child(lambda pipe=writer: ask(pipe), uid=1000, gid=1000)
+            os.close(writer)
+            with os.fdopen(reader, "rb") as pipe:
+                answers.append(pipe.read())
+            if known:  # it is shared indeed, and root is told
+                self.assertGreater(int(self.attr("guess", "shared")), MIB // 2)
+            os.unlink(self.path("guess"))
+            self.vol.command("gc", "--full", self.mnt)
+        self.assertEqual(answers[0], answers[1])
+
     def crc(self, name):
         return self.attr(name, "crc32")
 
