@@ -11,13 +11,15 @@
 #include "fs/reply.h"
 #include "fs/session.h"
 #include "meta/base/knob.h"
+#include "meta/base/lock.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
 
 struct fold_callbacks {
-    struct fold_workers *threads;
-    _Atomic uint64_t background; /* waiting requests that may be background requests */
+    struct fold_lock lock;
+    struct fold_workers *threads; /* guarded by lock; NULL when stopped */
+    _Atomic uint64_t background;  /* waiting requests that may be background requests */
 };
 
 int fold_callbacks_create(struct fold_callbacks **out)
@@ -28,18 +30,30 @@ int fold_callbacks_create(struct fold_callbacks **out)
     int rc =
         fold_workers_create((unsigned)fold_knobs.callback_threads, "fold-callback", &all->threads);
     if (rc != 0) {
-        free(all);
+        fold_callbacks_destroy(all);
         return rc;
     }
     *out = all;
     return 0;
 }
 
+void fold_callbacks_stop(struct fold_callbacks *all)
+{
+    if (all == NULL)
+        return;
+    fold_lock_take(&all->lock);
+    struct fold_workers *threads = all->threads;
+    all->threads = NULL;
+    fold_lock_drop(&all->lock);
+    fold_workers_destroy(threads);
+}
+
 void fold_callbacks_destroy(struct fold_callbacks *all)
 {
     if (all == NULL)
         return;
-    fold_workers_destroy(all->threads);
+    fold_callbacks_stop(all);
+    fold_lock_fini(&all->lock);
     free(all);
 }
 
@@ -77,11 +91,14 @@ static void call(void *arg)
 
 bool fold_callback_begin(struct fold_session *s, struct fold_callback *c)
 {
+    struct fold_callbacks *all = s->callbacks;
     c->session = s;
     if (!begin(s, c))
         return false;
-    if (fold_workers_submit(s->callbacks->threads, call, c) == 0)
-        return true;
-    end(s, c);
-    return false;
+    fold_lock_take(&all->lock);
+    bool queued = all->threads != NULL && fold_workers_submit(all->threads, call, c) == 0;
+    fold_lock_drop(&all->lock);
+    if (!queued)
+        end(s, c);
+    return queued;
 }

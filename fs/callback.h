@@ -40,8 +40,11 @@ bool fold_callback_begin(struct fold_session *s, struct fold_callback *c) FOLD_M
 
 int fold_callbacks_create(struct fold_callbacks **out) FOLD_MUST;
 
-/* Waits for the calls under way and runs what follows from them; before the worker pool goes. NULL
- * is fine. */
+/* Nothing begins any more; returns when the calls under way have come back and what follows from
+ * them is on the worker pool. NULL is fine, here and below. */
+void fold_callbacks_stop(struct fold_callbacks *all);
+
+/* After the worker pool has gone. */
 void fold_callbacks_destroy(struct fold_callbacks *all);
 
 #endif

@@ -7,7 +7,8 @@
 #include "fs/filesum.h"
 
 #include "asm/crc32.h"
-#include "fs/flush.h"
+#include "fs/data.h"
+#include "fs/longwork.h"
 #include "fs/readpath.h"
 #include "fs/session.h"
 #include "meta/base/guard.h"
@@ -53,37 +54,45 @@ static int next_mapped(struct fold_session *s, struct fold_inode *inode, uint64_
     return rc == -ENOENT ? 0 : rc;
 }
 
-int fold_filesum_crc32(struct fold_session *s, struct fold_inode *inode, fuse_req_t req,
-                       uint32_t *out)
+int fold_filesum_begin(struct fold_session *s, struct fold_inode *inode, struct fold_filesum *f)
 {
-    uint32_t crc = 0;
-    uint64_t prepared = 0;
     struct fold_data *data;
+    (void)s;
+    *f = (struct fold_filesum){0};
     int rc = fold_data_get(inode, &data);
-    if (rc == 0 && !s->opt.read_only)
-        rc = fold_flush_inode(s, inode);
     fold_lock_take(&inode->lock);
-    uint64_t size = inode->attr.size;
+    f->size = inode->attr.size;
     fold_lock_drop(&inode->lock);
-    for (uint64_t off = 0, next = 0, done = 0; rc == 0 && off < size; off += done) {
-        if (fuse_req_interrupted(req))
-            return -EINTR;
-        rc = next_mapped(s, inode, off, size, &next);
-        if (rc != 0)
-            break;
-        done = next - off;
-        crc = fold_crc32_zeros(crc, done);
-        if (done > 0)
-            continue;
-        if (off >= prepared) {
-            fold_read_prefetch(s, inode, off, PREPARE);
-            prepared = off + PREPARE;
-        }
-        rc = add_window(s, inode, off, &done, &crc);
-        if (done == 0)
-            break; /* cut off meanwhile */
-    }
-    if (rc == 0)
-        *out = crc;
     return rc;
+}
+
+int fold_filesum_step(struct fold_session *s, struct fold_inode *inode, const struct fold_long *l,
+                      struct fold_filesum *f)
+{
+    while (f->off < f->size) {
+        uint64_t next = 0, done = 0;
+        if (fold_long_interrupted(l))
+            return -EINTR;
+        int rc = next_mapped(s, inode, f->off, f->size, &next);
+        if (rc != 0)
+            return rc;
+        done = next - f->off;
+        if (done > 0) {
+            f->crc = fold_crc32_zeros(f->crc, done);
+        } else {
+            if (f->off >= f->prepared) {
+                fold_read_prefetch(s, inode, f->off, PREPARE);
+                f->prepared = f->off + PREPARE;
+            }
+            rc = add_window(s, inode, f->off, &done, &f->crc);
+            if (rc != 0)
+                return rc;
+            if (done == 0)
+                break; /* cut off meanwhile */
+        }
+        f->off += done;
+        if (f->off < f->size && fold_long_due(l))
+            return FOLD_FILESUM_MORE;
+    }
+    return 0;
 }

@@ -11,14 +11,30 @@
 #include <stdint.h>
 
 struct fold_inode;
+struct fold_long;
 struct fold_session;
+
+/* How far a checksum is. */
+struct fold_filesum {
+    uint64_t off, size;
+    uint64_t prepared; /* up to here the disk was asked to read ahead */
+    uint32_t crc;      /* of what lies before `off`; the result in the end */
+};
+
+/* What fold_filesum_step returns when its time is up. */
+#define FOLD_FILESUM_MORE 1
 
 /*
  * The checksum of the whole content of a regular file, holes as zeros; exact if nobody changes the
- * file meanwhile. For a worker: reads everything but holes. The caller holds no lock and is outside
- * the gate. -EINTR once the asker has given up; -EIO and the errors of fold_read_collect.
+ * file meanwhile, and of everything that was flushed before. -ENOMEM.
  */
-int fold_filesum_crc32(struct fold_session *s, struct fold_inode *inode, fuse_req_t req,
-                       uint32_t *out) FOLD_MUST;
+int fold_filesum_begin(struct fold_session *s, struct fold_inode *inode,
+                       struct fold_filesum *f) FOLD_MUST;
+
+/* Goes on as long as `l` may. The caller holds no lock and is outside the gate. 0: f->crc is the
+ * result; FOLD_FILESUM_MORE; -EINTR once the asker has given up; -EIO and the errors of
+ * fold_read_collect. */
+int fold_filesum_step(struct fold_session *s, struct fold_inode *inode, const struct fold_long *l,
+                      struct fold_filesum *f) FOLD_MUST;
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Operations on ranges of recipes: fallocate, SEEK_DATA and SEEK_HOLE, copy_file_range. Each
  * flushes the file first and then edits or reads its recipe with everybody else held off; all run
- * on the worker pool.
+ * on the worker pool, what takes long in slices (fs/longwork.h).
  */
 #include "fs/ops.h"
 
@@ -12,10 +12,12 @@
 #include "fs/edit.h"
 #include "fs/freeze.h"
 #include "fs/handle.h"
+#include "fs/longwork.h"
 #include "fs/pagecache.h"
 #include "fs/seek.h"
 #include "fs/session.h"
 #include "fs/space.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/knob.h"
@@ -41,15 +43,11 @@ struct task {
     uint64_t off, from_off, len;
     int mode; /* fallocate mode, or whence */
     bool kill_priv;
-    struct fold_seek_range ask;
+    bool emptied; /* fallocate has no more to punch */
+    struct fold_long work;
+    struct fold_seek_state seek;
     struct fold_callback callback;
 };
-
-static void submit(struct task *t, void (*fn)(void *arg))
-{
-    if (fold_workers_submit(t->session->workers, fn, t) != 0)
-        fn(t);
-}
 
 static void run(const struct task *init, void (*fn)(void *arg))
 {
@@ -59,7 +57,21 @@ static void run(const struct task *init, void (*fn)(void *arg))
         return;
     }
     *t = *init;
-    submit(t, fn);
+    if (fold_workers_submit(t->session->workers, fn, t) != 0)
+        fn(t);
+}
+
+/* The same for one that may take long. */
+static void start(const struct task *init, bool (*step)(void *arg))
+{
+    struct task *t = malloc(sizeof *t);
+    if (t == NULL) {
+        fold_reply(init->req, -ENOMEM);
+        return;
+    }
+    *t = *init;
+    t->work = (struct fold_long){.step = step, .arg = t, .req = t->req};
+    fold_long_start(t->session, &t->work);
 }
 
 /* Times and mode of a file whose content is about to change; stored with the edit that follows. */
@@ -128,19 +140,6 @@ static int allocate_step(struct fold_session *s, struct fold_inode *inode, uint6
     return end_edit(&e, keep_size ? 0 : step);
 }
 
-/* The file is frozen once for each step: others get their turn in between. */
-static int allocate(const struct task *t, uint64_t off, uint64_t end)
-{
-    bool keep_size = (t->mode & FALLOC_FL_KEEP_SIZE) != 0;
-    int rc = 0;
-    while (rc == 0 && off < end && (rc = fold_inode_freeze(t->session, t->inode)) == 0) {
-        touch(t->inode, t->kill_priv);
-        rc = allocate_step(t->session, t->inode, &off, end, keep_size);
-        fold_inode_thaw(t->session, t->inode);
-    }
-    return rc;
-}
-
 /* Empties [*off, end) up to fold_knobs.punch_step_bytes behind the first stored page; *off is where
  * that ended. */
 static int punch_step(const struct task *t, uint64_t *off, uint64_t end)
@@ -160,28 +159,45 @@ static int punch_step(const struct task *t, uint64_t *off, uint64_t end)
     return end_edit(&e, 0);
 }
 
-/* In steps, too: each looks at the pages that it drops. */
-static int punch(const struct task *t)
+/* The next step: of emptying, then of allocating. The file is frozen once for each: others get
+ * their turn in between. */
+static int fallocate_step(struct task *t, uint64_t end)
 {
-    uint64_t off = t->off, end = t->off + t->len;
-    int rc = 0;
-    while (rc == 0 && off < end && (rc = fold_inode_freeze(t->session, t->inode)) == 0) {
-        rc = punch_step(t, &off, end);
-        fold_inode_thaw(t->session, t->inode);
+    bool empty = !t->emptied;
+    int rc = fold_inode_freeze(t->session, t->inode);
+    if (rc != 0)
+        return rc;
+    if (empty) {
+        rc = punch_step(t, &t->off, end);
+    } else {
+        touch(t->inode, t->kill_priv);
+        rc =
+            allocate_step(t->session, t->inode, &t->off, end, (t->mode & FALLOC_FL_KEEP_SIZE) != 0);
     }
+    fold_inode_thaw(t->session, t->inode);
     return rc;
 }
 
-static void fallocate_task(void *arg)
+static bool fallocate_work(void *arg)
 {
     struct task *t = arg;
+    uint64_t end = t->from_off + t->len; /* it began at `from_off` */
     int rc = 0;
-    if ((t->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0)
-        rc = punch(t);
-    if (rc == 0 && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0)
-        rc = allocate(t, t->off, t->off + t->len);
+    for (;;) {
+        if (t->off >= end && !t->emptied && (t->mode & FALLOC_FL_PUNCH_HOLE) == 0) {
+            t->emptied = true;
+            t->off = t->from_off;
+        }
+        if (rc != 0 || t->off >= end)
+            break;
+        bool given_up = t->work.queued && fold_long_interrupted(&t->work);
+        rc = given_up ? -EINTR : fallocate_step(t, end);
+        if (rc == 0 && t->off < end && fold_long_due(&t->work))
+            return false;
+    }
     fold_reply(t->req, rc);
     free(t);
+    return true;
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
@@ -203,35 +219,50 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         fold_reply(req, rc);
         return;
     }
-    struct task t = {.req = req,
-                     .session = s,
-                     .inode = inode_of(fi),
-                     .off = (uint64_t)off,
-                     .len = (uint64_t)len,
-                     .mode = mode,
-                     .kill_priv = fuse_req_ctx(req)->uid != 0};
+    struct task t = {
+        .req = req,
+        .session = s,
+        .inode = inode_of(fi),
+        .off = (uint64_t)off,
+        .from_off = (uint64_t)off,
+        .len = (uint64_t)len,
+        .mode = mode,
+        .kill_priv = fuse_req_ctx(req)->uid != 0,
+        .emptied = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) == 0,
+    };
     fold_caller_modifies(req, t.inode, t.kill_priv);
-    run(&t, fallocate_task);
+    start(&t, fallocate_work);
 }
 
-static void lseek_task(void *arg)
+static bool lseek_work(void *arg)
 {
     struct task *t = arg;
     uint64_t found = 0;
     bool data = t->mode == SEEK_DATA;
-    int rc = fold_seek(t->session, t->inode, t->off, data, &t->ask, &found);
+    int rc = fold_seek(t->session, t->inode, t->off, data, &t->work, &t->seek, &found);
+    bool given_up = rc == FOLD_SEEK_MORE && fold_long_interrupted(&t->work);
+    if (rc == FOLD_SEEK_MORE && !given_up)
+        return false;
     if (rc == FOLD_SEEK_ASK) {
-        t->callback.off = t->ask.from;
-        t->callback.len = t->ask.end - t->ask.from;
+        t->callback.off = t->seek.ask;
+        t->callback.len = t->seek.stop - t->seek.ask;
         if (fold_callback_begin(t->session, &t->callback))
-            return;
-        rc = fold_seek_all_data(t->inode, t->off, data, &found);
+            return true;
     }
+    if (rc > 0) /* nobody expects a seek to be interrupted */
+        rc = fold_seek_all_data(t->inode, t->off, data, &found);
     if (rc != 0)
         fold_reply(t->req, rc);
     else
         fuse_reply_lseek(t->req, (off_t)found);
     free(t);
+    return true;
+}
+
+static void lseek_start(void *arg)
+{
+    struct task *t = arg;
+    fold_long_start(t->session, &t->work);
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -253,8 +284,9 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                        .off = (uint64_t)off,
                        .mode = whence};
     t->callback = (struct fold_callback){
-        .fn = lseek_task, .arg = t, .inode = t->inode, .unique = fold_raw_request.unique};
-    submit(t, lseek_task);
+        .fn = lseek_start, .arg = t, .inode = t->inode, .unique = fold_raw_request.unique};
+    t->work = (struct fold_long){.step = lseek_work, .arg = t, .req = req};
+    lseek_start(t);
 }
 
 /* Copies the extents of one source page that lie in [from, end) to where `delta` moves them. */
@@ -278,12 +310,14 @@ static int share_page(struct fold_edit *e, const struct fold_inode *from, uint64
     return e->rc;
 }
 
-static int share(struct task *t, uint64_t len)
+/* Copies *len bytes, or less if that takes long: callers go on by themselves. */
+static int share(struct task *t, uint64_t *len)
 {
+    uint64_t until_ms = fold_clock_ms() + fold_knobs.long_slice_ms;
     uint64_t delta = t->off - t->from_off;
-    uint64_t at = t->from_off, end = t->from_off + len;
+    uint64_t at = t->from_off, end = t->from_off + *len;
     int rc = 0;
-    while (rc == 0 && at < end) {
+    while (rc == 0 && at < end && (at == t->from_off || fold_clock_ms() < until_ms)) {
         uint64_t step =
             FOLD_MIN(end, at - at % fold_knobs.range_step_bytes + fold_knobs.range_step_bytes);
         struct fold_edit e;
@@ -296,6 +330,7 @@ static int share(struct task *t, uint64_t len)
         }
         rc = end_edit(&e, step + delta);
     }
+    *len = at - t->from_off;
     return rc;
 }
 
@@ -316,7 +351,7 @@ static void copy_task(void *arg)
             rc = -EINVAL;
         if (rc == 0 && len > 0) {
             touch(t->inode, t->kill_priv);
-            rc = share(t, len);
+            rc = share(t, &len);
         }
         fold_gate_leave(t->session->gate, token);
         fold_inode_thaw2(t->session, t->from, t->inode);

@@ -13,6 +13,7 @@
 #include "fs/flush.h"
 #include "fs/flusher.h"
 #include "fs/live.h"
+#include "fs/longwork.h"
 #include "fs/handle.h"
 #include "fs/orphan.h"
 #include "fs/pagecache.h"
@@ -101,6 +102,8 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_workers_create(workers, "fold-worker", &s->workers);
     if (rc == 0)
+        rc = fold_longs_create(s->workers, workers / 2, &s->longs);
+    if (rc == 0)
         rc = fold_callbacks_create(&s->callbacks);
     if (rc == 0)
         rc = fold_budget_create(s->opt.dirty_bytes, &s->budget);
@@ -154,8 +157,11 @@ int fold_session_close(struct fold_session *s)
     fold_flusher_stop(s->flusher);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
-    fold_callbacks_destroy(s->callbacks); /* hands over to the workers */
-    fold_workers_destroy(s->workers);    /* runs what is queued, flushes included */
+    fold_longs_stop(s->longs);
+    fold_callbacks_stop(s->callbacks); /* hands over to the workers */
+    fold_workers_destroy(s->workers);  /* runs what is queued, flushes included */
+    fold_longs_destroy(s->longs);
+    fold_callbacks_destroy(s->callbacks);
     fold_handles_destroy(s, s->handles); /* left behind by a connection that was cut */
     if (s->flusher != NULL && first == 0)
         first = fold_flush_check(s);

@@ -21,6 +21,7 @@ struct fold_dedup;
 struct fold_flusher;
 struct fold_gate;
 struct fold_handles;
+struct fold_longs;
 struct fold_loop;
 struct fold_pagecache;
 struct fold_refolder;
@@ -34,6 +35,7 @@ struct fold_session {
     struct fold_cut cut;          /* how the volume chunks; fixed */
     struct fold_dedup *dedup;
     struct fold_workers *workers;
+    struct fold_longs *longs;         /* requests that take long */
     struct fold_callbacks *callbacks; /* requests that wait for the kernel */
     struct fold_gate
         *gate; /* around everything that holds chunk locations outside of the catalog */

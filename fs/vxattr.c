@@ -13,10 +13,10 @@
 
 #include "fs/filesum.h"
 #include "fs/flush.h"
+#include "fs/longwork.h"
 #include "fs/session.h"
 #include "fs/turn.h"
 #include "meta/base/gate.h"
-#include "meta/base/workers.h"
 #include "meta/usage.h"
 
 #include <errno.h>
@@ -32,13 +32,27 @@ struct value {
     void (*print)(const struct fold_usage *u, char out[VALUE_BYTES]); /* NULL: of the content */
 };
 
+/* A request. It begins with looking for the inode and storing what is written; then it measures. */
 struct task {
     struct fold_turn turn;
+    struct fold_long work;
     fuse_req_t req;
     fuse_ino_t ino;
     size_t size;
     const struct value *value;
+    struct fold_inode *inode; /* found and stored; else NULL */
+    bool begun;               /* of what follows, what the value needs */
+    struct fold_filesum sum;
+    struct fold_usage_run *run; /* with the gate held */
+    unsigned gate_token;
+    struct fold_usage row, usage;
 };
+
+/* What a part of the work returns when its time is up. */
+#define MORE 2
+
+/* Chunks of a file that are looked at together: what is done with them is one step. */
+#define TABLE_CHUNKS (256u << 10)
 
 static void number(char out[VALUE_BYTES], uint64_t n)
 {
@@ -96,33 +110,8 @@ static const struct value *find(const char *name)
     return NULL;
 }
 
-static int measure(struct fold_session *s, const struct task *t, struct fold_inode *inode,
-                   char text[VALUE_BYTES])
-{
-    struct fold_usage_options opt = {.here_only = !t->value->walks};
-    struct fold_usage row, usage;
-    fold_ino from = inode->ino;
-    unsigned token = fold_gate_enter(s->gate);
-    int rc = fold_usage_measure(s->volume->store, s->volume->catalog, &from, 1, &opt, &row, &usage);
-    fold_gate_leave(s->gate, token);
-    if (rc == 0)
-        t->value->print(&usage, text);
-    return rc;
-}
-
-static int checksum(struct fold_session *s, const struct task *t, struct fold_inode *inode,
-                    char text[VALUE_BYTES])
-{
-    uint32_t crc = 0;
-    /* Who only asks for the length need not wait. */
-    int rc = t->size > 0 ? fold_filesum_crc32(s, inode, t->req, &crc) : 0;
-    if (rc == 0)
-        (void)snprintf(text, VALUE_BYTES, "%08" PRIx32, crc);
-    return rc;
-}
-
 /* FOLD_TURN_WAITS: the request was left waiting for a flush of the file (fs/turn.h). */
-static int find_out(struct fold_session *s, struct task *t, char text[VALUE_BYTES])
+static int prepare(struct fold_session *s, struct task *t)
 {
     struct fold_inode *inode;
     int rc = fold_itable_get(s->inodes, t->ino, &inode);
@@ -132,29 +121,77 @@ static int find_out(struct fold_session *s, struct task *t, char text[VALUE_BYTE
         rc = -ENODATA;
     else if (!s->opt.read_only && (t->value->print != NULL || t->size > 0))
         rc = fold_flush_in_turn(s, inode, &t->turn);
-    if (rc != 0) {
-        fold_itable_put(s->inodes, inode);
-        return rc;
-    }
-    if (t->value->print != NULL)
-        rc = measure(s, t, inode, text);
+    if (rc == 0)
+        t->inode = inode;
     else
-        rc = checksum(s, t, inode, text);
-    fold_itable_put(s->inodes, inode);
-    return rc == -ENOENT ? -ESTALE : rc;
+        fold_itable_put(s->inodes, inode);
+    return rc;
 }
 
-static void answer(void *arg)
+static void end_measure(struct fold_session *s, struct task *t)
 {
-    struct task *t = arg;
-    char text[VALUE_BYTES];
-    int rc = find_out(fold_req_session(t->req), t, text);
-    if (rc == FOLD_TURN_WAITS)
+    if (t->run == NULL)
         return;
+    fold_usage_end(t->run);
+    t->run = NULL;
+    t->begun = false;
+    fold_gate_leave(s->gate, t->gate_token);
+}
+
+static int begin_measure(struct fold_session *s, struct task *t)
+{
+    struct fold_usage_options opt = {.here_only = !t->value->walks,
+                                     .table_chunks = t->value->walks ? 0 : TABLE_CHUNKS};
+    fold_ino from = t->inode->ino;
+    t->gate_token = fold_gate_enter(s->gate);
+    int rc = fold_usage_begin(s->volume->store, s->volume->catalog, &from, 1, &opt, &t->row,
+                              &t->usage, &t->run);
+    if (rc != 0)
+        fold_gate_leave(s->gate, t->gate_token);
+    return rc;
+}
+
+static int measure(struct fold_session *s, struct task *t, char text[VALUE_BYTES])
+{
+    int rc = t->begun ? 0 : begin_measure(s, t);
+    t->begun = rc == 0;
+    while (rc == 0) {
+        rc = fold_usage_step(t->run);
+        if (rc <= 0)
+            break;
+        rc = fold_long_interrupted(&t->work) ? -EINTR : 0;
+        if (rc == 0 && fold_long_due(&t->work))
+            return MORE;
+    }
+    end_measure(s, t);
+    if (rc == 0)
+        t->value->print(&t->usage, text);
+    return rc;
+}
+
+static int checksum(struct fold_session *s, struct task *t, char text[VALUE_BYTES])
+{
+    /* Who only asks for the length need not wait. */
+    int rc = t->begun || t->size == 0 ? 0 : fold_filesum_begin(s, t->inode, &t->sum);
+    t->begun = true;
+    if (rc == 0 && t->size > 0)
+        rc = fold_filesum_step(s, t->inode, &t->work, &t->sum);
+    if (rc == FOLD_FILESUM_MORE)
+        return MORE;
+    if (rc == 0)
+        (void)snprintf(text, VALUE_BYTES, "%08" PRIx32, t->sum.crc);
+    return rc;
+}
+
+static void answer(struct task *t, int rc, const char *text)
+{
+    struct fold_session *s = fold_req_session(t->req);
+    if (t->inode != NULL)
+        fold_itable_put(s->inodes, t->inode);
     if (rc == 0 && t->size > 0 && t->size < strlen(text))
         rc = -ERANGE;
     if (rc != 0)
-        fold_reply(t->req, rc);
+        fold_reply(t->req, rc == -ENOENT ? -ESTALE : rc);
     else if (t->size == 0)
         (void)fuse_reply_xattr(t->req, strlen(text));
     else
@@ -162,9 +199,34 @@ static void answer(void *arg)
     free(t);
 }
 
+static bool step(void *arg)
+{
+    struct task *t = arg;
+    struct fold_session *s = fold_req_session(t->req);
+    char text[VALUE_BYTES];
+    int rc = t->inode != NULL ? 0 : prepare(s, t);
+    if (rc == FOLD_TURN_WAITS)
+        return true;
+    if (rc == 0)
+        rc = t->value->print != NULL ? measure(s, t, text) : checksum(s, t, text);
+    if (rc == MORE) {
+        /* Many may wait for their turns; the gate is for the one that has it. */
+        if (!t->work.queued)
+            end_measure(s, t);
+        return false;
+    }
+    answer(t, rc, text);
+    return true;
+}
+
+static void start(void *arg)
+{
+    struct task *t = arg;
+    fold_long_start(fold_req_session(t->req), &t->work);
+}
+
 void fold_vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-    struct fold_session *s = fold_req_session(req);
     const struct value *value = find(name);
     uid_t uid = fuse_req_ctx(req)->uid;
     if (value == NULL || (value->shares && uid != 0 && uid != geteuid())) {
@@ -176,7 +238,11 @@ void fold_vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
         fold_reply(req, -ENOMEM);
         return;
     }
-    *t = (struct task){{.fn = answer, .arg = t}, req, ino, size, value};
-    if (fold_workers_submit(s->workers, answer, t) != 0)
-        answer(t);
+    *t = (struct task){.turn = {.fn = start, .arg = t},
+                       .work = {.step = step, .arg = t, .req = req},
+                       .req = req,
+                       .ino = ino,
+                       .size = size,
+                       .value = value};
+    start(t);
 }

@@ -11,6 +11,7 @@
  */
 #include "meta/usage.h"
 
+#include "meta/base/knob.h"
 #include "meta/filelist.h"
 #include "meta/recipe.h"
 #include "meta/record.h"
@@ -30,30 +31,35 @@ struct chunk {
     uint32_t total_named;    /* extents of the given files that name it */
 };
 
-struct usage {
+enum stage { STAGE_ENTER, STAGE_VOLUME, STAGE_SIZES, STAGE_SUM };
+
+struct fold_usage_run {
     struct fold_store *store;
     struct fold_catalog *catalog;
-    const struct fold_usage_options *opt;
+    struct fold_usage_options opt;
     struct fold_filelist files;
     struct fold_usage *rows, *total;
     struct chunk *table; /* power of two slots */
     size_t slots, used;
     uint64_t rounds, round;
+    enum stage stage; /* of the round */
+    size_t at;        /* of the files, in walks 1 and 3 */
+    uint64_t page_no; /* the next of that file */
     uint32_t pages;
     const struct fold_filelist_entry *file; /* the one being walked */
     struct fold_extent last;                /* the extent before; len 0 at the start of a file */
 };
 
-static void tell(const struct usage *u, const char *step, uint64_t done, uint64_t total)
+static void tell(const struct fold_usage_run *u, const char *step, uint64_t done, uint64_t total)
 {
-    if (u->opt->progress != NULL)
-        u->opt->progress(u->opt->arg, step, done, total);
+    if (u->opt.progress != NULL)
+        u->opt.progress(u->opt.arg, step, done, total);
 }
 
-static int look(struct usage *u)
+static int look(struct fold_usage_run *u)
 {
     bool stop =
-        ++u->pages % LOOK_EVERY == 0 && u->opt->cancelled != NULL && u->opt->cancelled(u->opt->arg);
+        ++u->pages % LOOK_EVERY == 0 && u->opt.cancelled != NULL && u->opt.cancelled(u->opt.arg);
     return stop ? -ECANCELED : 0;
 }
 
@@ -63,7 +69,7 @@ static uint64_t hash_of(struct fold_loc loc)
     return (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
 }
 
-static bool in_round(const struct usage *u, struct fold_loc loc)
+static bool in_round(const struct fold_usage_run *u, struct fold_loc loc)
 {
     return (hash_of(loc) >> 48) % u->rounds == u->round;
 }
@@ -76,7 +82,7 @@ static struct chunk *slot_of(struct chunk *table, size_t slots, struct fold_loc 
     return &table[i];
 }
 
-static int grow_table(struct usage *u)
+static int grow_table(struct fold_usage_run *u)
 {
     size_t slots = u->slots > 0 ? u->slots * 2 : 1024;
     struct chunk *table = calloc(slots, sizeof *table);
@@ -92,7 +98,7 @@ static int grow_table(struct usage *u)
 }
 
 /* The chunk an extent names, NULL if it is none of this round. */
-static struct chunk *find(struct usage *u, const struct fold_extent *e)
+static struct chunk *find(struct fold_usage_run *u, const struct fold_extent *e)
 {
     if (e->kind != FOLD_EXTENT_DATA || u->slots == 0)
         return NULL;
@@ -105,7 +111,7 @@ static struct chunk *find(struct usage *u, const struct fold_extent *e)
 
 static int enter_page(void *arg, uint64_t page_no FOLD_UNUSED, const struct fold_page *p)
 {
-    struct usage *u = arg;
+    struct fold_usage_run *u = arg;
     for (uint32_t i = 0; i < p->count; i++) {
         if (p->extents[i].kind != FOLD_EXTENT_DATA)
             continue;
@@ -127,7 +133,7 @@ static int enter_page(void *arg, uint64_t page_no FOLD_UNUSED, const struct fold
 static int count_page(void *arg, fold_ino ino FOLD_UNUSED, uint64_t page_no FOLD_UNUSED,
                       const struct fold_page *p)
 {
-    struct usage *u = arg;
+    struct fold_usage_run *u = arg;
     for (uint32_t i = 0; i < p->count; i++) {
         struct chunk *c = find(u, &p->extents[i]);
         if (c != NULL && c->named < UINT32_MAX)
@@ -136,15 +142,15 @@ static int count_page(void *arg, fold_ino ino FOLD_UNUSED, uint64_t page_no FOLD
     return look(u);
 }
 
-static void count_chunk(struct usage *u, struct chunk *c, struct fold_usage *to, bool first,
-                        uint32_t named)
+static void count_chunk(struct fold_usage_run *u, struct chunk *c, struct fold_usage *to,
+                        bool first, uint32_t named)
 {
     if (first) {
         to->chunks++;
         to->raw += c->raw;
         to->stored += c->stored;
     }
-    if (!u->opt->here_only && named == c->named)
+    if (!u->opt.here_only && named == c->named)
         to->unique += c->stored;
 }
 
@@ -158,7 +164,7 @@ static bool follows(const struct fold_extent *last, const struct fold_extent *e)
 }
 
 /* What does not depend on chunks is counted in the first round. */
-static void account_extent(struct usage *u, const struct fold_extent *e)
+static void account_extent(struct fold_usage_run *u, const struct fold_extent *e)
 {
     struct fold_usage *row = &u->rows[u->file->row];
     struct fold_usage *total = u->file->repeated ? NULL : u->total;
@@ -189,13 +195,13 @@ static void account_extent(struct usage *u, const struct fold_extent *e)
 
 static int account_page(void *arg, uint64_t page_no FOLD_UNUSED, const struct fold_page *p)
 {
-    struct usage *u = arg;
+    struct fold_usage_run *u = arg;
     for (uint32_t i = 0; i < p->count; i++)
         account_extent(u, &p->extents[i]);
     return look(u);
 }
 
-static void account_file(struct usage *u)
+static void account_file(struct fold_usage_run *u)
 {
     struct fold_usage *to[2] = {&u->rows[u->file->row], u->total};
     u->last = (struct fold_extent){0};
@@ -205,23 +211,40 @@ static void account_file(struct usage *u)
     }
 }
 
-/* Walks 1 and 3. */
-static int each_file(struct usage *u, const char *step,
-                     int (*fn)(void *arg, uint64_t page_no, const struct fold_page *p))
+/* A step of walk 1 or 3: a number of pages of one file. 1 if there is more to do. */
+static int walk_files(struct fold_usage_run *u, const char *step,
+                      int (*fn)(void *arg, uint64_t page_no, const struct fold_page *p))
 {
+    if (u->at >= u->files.count)
+        return 0;
+    const struct fold_filelist_entry *f = u->file = &u->files.files[u->at];
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < u->files.count; i++) {
-        u->file = &u->files.files[i];
+    if (u->page_no == 0) {
+        if (u->at % LOOK_EVERY == 0)
+            tell(u, step, u->at, u->files.count);
         if (fn == account_page)
             account_file(u);
-        else if (u->file->repeated)
-            continue;
-        if (u->file->mapped > 0)
-            rc = fold_recipe_each(u->catalog, u->file->ino, 0, UINT64_MAX, fn, u);
-        if (i % LOOK_EVERY == 0)
-            tell(u, step, i, u->files.count);
+    } else {
+        /* Over holes. */
+        rc = fold_recipe_next(u->catalog, f->ino, u->page_no, &u->page_no);
     }
-    return rc;
+    bool ended = rc == -ENOENT;
+    if (ended)
+        rc = 0;
+    bool left = rc == 0 && !ended && f->mapped > 0 && (fn == account_page || !f->repeated);
+    if (left) {
+        uint64_t end = u->page_no + fold_knobs.usage_step_pages;
+        rc = fold_recipe_each(u->catalog, f->ino, u->page_no, end - 1, fn, u);
+        u->page_no = end;
+        left = end < (f->size + FOLD_PAGE_BYTES - 1) / FOLD_PAGE_BYTES;
+    }
+    if (rc != 0)
+        return rc;
+    if (!left) {
+        u->at++;
+        u->page_no = 0;
+    }
+    return 1;
 }
 
 static int by_loc(const void *a, const void *b)
@@ -232,7 +255,7 @@ static int by_loc(const void *a, const void *b)
 }
 
 /* Lengths of chunks of one sealed segment (in order) from its table; 0 stays where it has none. */
-static void size_from_table(struct usage *u, struct chunk **chunks, size_t n)
+static void size_from_table(struct fold_usage_run *u, struct chunk **chunks, size_t n)
 {
     FOLD_AUTO(free) struct fold_seg_entry *entries = NULL;
     uint32_t count;
@@ -253,14 +276,14 @@ static void size_from_table(struct usage *u, struct chunk **chunks, size_t n)
 }
 
 /* From the record's header. A damaged chunk, which the reader reports, takes no space. */
-static int size_from_record(struct usage *u, struct chunk *c)
+static int size_from_record(struct fold_usage_run *u, struct chunk *c)
 {
     int rc = fold_reader_sizes(u->store->reader, c->loc, &c->raw, &c->stored);
     return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE ? rc : 0;
 }
 
 /* Between walks 2 and 3. */
-static int size_chunks(struct usage *u)
+static int size_chunks(struct fold_usage_run *u)
 {
     FOLD_AUTO(free) struct chunk **sorted = calloc(u->used + 1, sizeof(struct chunk *));
     if (sorted == NULL)
@@ -280,18 +303,18 @@ static int size_chunks(struct usage *u)
                 rc = size_from_record(u, sorted[i]);
         if (rc != 0)
             return rc;
-        if (u->opt->cancelled != NULL && u->opt->cancelled(u->opt->arg))
+        if (u->opt.cancelled != NULL && u->opt.cancelled(u->opt.arg))
             return -ECANCELED;
     }
     return 0;
 }
 
 /* Rounds such that each should fit into the table; one that does not just takes more memory. */
-static uint64_t plan(const struct usage *u)
+static uint64_t plan(const struct fold_usage_run *u)
 {
     struct fold_store_info info;
     uint64_t mapped = 0;
-    size_t fit = u->opt->table_chunks != 0 ? u->opt->table_chunks : TABLE_CHUNKS;
+    size_t fit = u->opt.table_chunks != 0 ? u->opt.table_chunks : TABLE_CHUNKS;
     fold_store_info(u->store, &info);
     for (size_t i = 0; i < u->files.count; i++)
         mapped += u->files.files[i].repeated ? 0 : u->files.files[i].mapped;
@@ -300,36 +323,88 @@ static uint64_t plan(const struct usage *u)
     return chunks / fit + 1;
 }
 
-static int run_round(struct usage *u)
+static void enter_stage(struct fold_usage_run *u, enum stage stage)
 {
-    u->used = 0;
-    if (u->slots > 0)
-        memset(u->table, 0, u->slots * sizeof *u->table);
-    int rc = each_file(u, "files", enter_page);
-    tell(u, "volume", u->round, u->rounds);
-    if (rc == 0 && !u->opt->here_only && u->used > 0)
-        rc = fold_recipe_walk(u->catalog, count_page, u);
-    if (rc == 0)
+    u->stage = stage;
+    u->at = 0;
+    u->page_no = 0;
+}
+
+int fold_usage_step(struct fold_usage_run *u)
+{
+    int rc = 0;
+    switch (u->stage) {
+    case STAGE_ENTER:
+        rc = walk_files(u, "files", enter_page);
+        if (rc == 0)
+            enter_stage(u, STAGE_VOLUME);
+        break;
+    case STAGE_VOLUME:
+        tell(u, "volume", u->round, u->rounds);
+        if (!u->opt.here_only && u->used > 0)
+            rc = fold_recipe_walk(u->catalog, count_page, u);
+        enter_stage(u, STAGE_SIZES);
+        break;
+    case STAGE_SIZES:
         rc = size_chunks(u);
-    if (rc == 0)
-        rc = each_file(u, "sum", account_page);
-    return rc;
+        enter_stage(u, STAGE_SUM);
+        break;
+    case STAGE_SUM:
+        rc = walk_files(u, "sum", account_page);
+        if (rc != 0)
+            break;
+        if (++u->round == u->rounds)
+            return 0;
+        enter_stage(u, STAGE_ENTER);
+        u->used = 0;
+        if (u->slots > 0)
+            memset(u->table, 0, u->slots * sizeof *u->table);
+        break;
+    }
+    return rc < 0 ? rc : 1;
+}
+
+int fold_usage_begin(struct fold_store *store, struct fold_catalog *c, const fold_ino *from,
+                     size_t n, const struct fold_usage_options *opt, struct fold_usage *rows,
+                     struct fold_usage *total, struct fold_usage_run **out)
+{
+    struct fold_usage_run *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        return -ENOMEM;
+    u->store = store;
+    u->catalog = c;
+    u->opt = *opt;
+    u->rows = rows;
+    u->total = total;
+    memset(rows, 0, n * sizeof *rows);
+    *total = (struct fold_usage){0};
+    int rc = fold_filelist_make(c, from, n, opt->cancelled, opt->arg, &u->files);
+    if (rc != 0) {
+        free(u);
+        return rc;
+    }
+    u->rounds = plan(u);
+    *out = u;
+    return 0;
+}
+
+void fold_usage_end(struct fold_usage_run *u)
+{
+    if (u == NULL)
+        return;
+    free(u->table);
+    fold_filelist_fini(&u->files);
+    free(u);
 }
 
 int fold_usage_measure(struct fold_store *store, struct fold_catalog *c, const fold_ino *from,
                        size_t n, const struct fold_usage_options *opt, struct fold_usage *rows,
                        struct fold_usage *total)
 {
-    struct usage u = {.store = store, .catalog = c, .opt = opt, .rows = rows, .total = total};
-    memset(rows, 0, n * sizeof *rows);
-    *total = (struct fold_usage){0};
-    int rc = fold_filelist_make(c, from, n, opt->cancelled, opt->arg, &u.files);
-    if (rc != 0)
-        return rc;
-    u.rounds = plan(&u);
-    for (; rc == 0 && u.round < u.rounds; u.round++)
-        rc = run_round(&u);
-    free(u.table);
-    fold_filelist_fini(&u.files);
+    struct fold_usage_run *u = NULL;
+    int rc = fold_usage_begin(store, c, from, n, opt, rows, total, &u);
+    while (rc == 0 && (rc = fold_usage_step(u)) > 0)
+        rc = 0;
+    fold_usage_end(u);
     return rc;
 }

@@ -44,4 +44,19 @@ int fold_usage_measure(struct fold_store *store, struct fold_catalog *c, const f
                        size_t n, const struct fold_usage_options *opt, struct fold_usage *rows,
                        struct fold_usage *total) FOLD_MUST;
 
+/*
+ * The same in steps of a few milliseconds each, but for the walk over the volume, which is one.
+ * Rows, total and what `opt` points to stay the caller's; no collection runs between begin and end.
+ */
+struct fold_usage_run;
+int fold_usage_begin(struct fold_store *store, struct fold_catalog *c, const fold_ino *from,
+                     size_t n, const struct fold_usage_options *opt, struct fold_usage *rows,
+                     struct fold_usage *total, struct fold_usage_run **out) FOLD_MUST;
+
+/* 1: there is more to do; 0: rows and total are complete; the errors of fold_usage_measure. */
+int fold_usage_step(struct fold_usage_run *u) FOLD_MUST;
+
+/* NULL is fine. */
+void fold_usage_end(struct fold_usage_run *u);
+
 #endif
