@@ -86,6 +86,12 @@ static void dropped(void *arg, const struct fold_fp *fp)
     fold_dedup_forget(c->session->dedup, fp);
 }
 
+static void added(void *arg, const struct fold_fp *fp)
+{
+    struct fold_collector *c = arg;
+    fold_dedup_learn(c->session->dedup, fp);
+}
+
 static void moved(void *arg, fold_ino ino, uint64_t page_no)
 {
     struct fold_collector *c = arg;
@@ -171,6 +177,7 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
         .cancelled = cancelled,
         .busy = busy,
         .dropped = dropped,
+        .added = added,
         .moved = moved,
     };
     struct fold_session *s = c->session;

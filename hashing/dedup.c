@@ -321,6 +321,10 @@ static int put_fresh(struct fold_dedup *d, struct batch *b)
             .data = p->data, .len = p->len, .fp = p->fp, .force = b->collided[b->fresh[k]]};
     }
     int rc = n > 0 ? fold_store_put(d->store, puts, n) : 0;
+    /* Some may be stored: a collection will find them unused, and make the filter forget them. */
+    for (size_t k = 0; rc != 0 && k < n; k++)
+        if (!puts[k].force)
+            fold_dedup_learn(d, &puts[k].fp);
     if (rc != 0)
         return rc;
     for (size_t k = 0; k < n; k++) {
@@ -332,9 +336,8 @@ static int put_fresh(struct fold_dedup *d, struct batch *b)
             continue;
         }
         b->pieces[i].loc = puts[k].loc;
-        /* A filter that cannot grow answers "maybe" to everything by itself. */
-        if (!b->collided[i] && fold_filter_insert(d->filter, &puts[k].fp) != 0)
-            fold_warn("the filter could not grow; lookups go to the index");
+        if (!b->collided[i])
+            fold_dedup_learn(d, &puts[k].fp);
     }
     return 0;
 }
@@ -369,6 +372,13 @@ int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n)
 void fold_dedup_forget(struct fold_dedup *d, const struct fold_fp *fp)
 {
     (void)fold_filter_delete(d->filter, fp);
+}
+
+void fold_dedup_learn(struct fold_dedup *d, const struct fold_fp *fp)
+{
+    /* A filter that cannot grow answers "maybe" to everything by itself. */
+    if (fold_filter_insert(d->filter, fp) != 0)
+        fold_warn("the filter could not grow; lookups go to the index");
 }
 
 void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_bytes)

@@ -64,6 +64,10 @@ int fold_dedup_store(struct fold_dedup *d, struct fold_chunk *pieces, size_t n) 
 /* A fingerprint left the index: the filter forgets it. Any thread. */
 void fold_dedup_forget(struct fold_dedup *d, const struct fold_fp *fp);
 
+/* A fingerprint that was stored before came into the index: the filter knows it from now on. Any
+ * thread. */
+void fold_dedup_learn(struct fold_dedup *d, const struct fold_fp *fp);
+
 /* Adds to the counters of the ingest path what the caller alone sees. */
 void fold_dedup_note(struct fold_dedup *d, uint64_t bytes_in, uint64_t zero_bytes);
 

@@ -14,6 +14,7 @@
 #include "meta/base/log.h"
 #include "meta/compact.h"
 #include "meta/punch.h"
+#include "meta/reindex.h"
 #include "meta/segnext.h"
 #include "meta/storeparts.h"
 #include "meta/unindex.h"
@@ -387,6 +388,16 @@ static int run_pass(struct cycle *c, uint32_t *next, uint32_t last, bool *more)
     return rc;
 }
 
+/* What keeps lost entries from being mended now is no reason for the collection to fail. */
+static int reindex(struct fold_store *store, const struct fold_collect_options *opt,
+                   struct fold_collect_result *out)
+{
+    int rc = fold_reindex_run(store, opt, &out->reindexed);
+    if (rc < 0 && rc != -ECANCELED)
+        fold_warn("the index was not checked for lost entries: %s", fold_err_text(rc));
+    return rc == -ECANCELED ? rc : 0;
+}
+
 int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
                      const struct fold_collect_options *opt, struct fold_collect_result *out)
 {
@@ -407,6 +418,8 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
             rc = run_pass(&c, &next, last, &more);
         }
     }
+    if (rc == 0)
+        rc = reindex(store, opt, out);
     if (rc == 0 && opt->full && out->segments_removed > 0)
         fold_index_compact(store->index);
     if (rc == 0)

@@ -40,6 +40,7 @@ struct fold_collect_options {
     bool (*busy)(void *arg); /* somebody else uses the disk just now: copying takes half of its time
                                 at most */
     void (*dropped)(void *arg, const struct fold_fp *fp); /* a fingerprint left the index */
+    void (*added)(void *arg, const struct fold_fp *fp);   /* one that was missing came into it */
     void (*moved)(void *arg, fold_ino ino,
                   uint64_t page_no);       /* a recipe page names places that were forwarded */
     int (*step)(void *arg, unsigned step); /* tests: called after each numbered step; a negative
@@ -59,6 +60,7 @@ struct fold_collect_result {
     uint64_t punched_bytes;    /* what the host got back from those */
     uint64_t garbage_bytes;    /* stored bytes found dead and left in place */
     uint64_t tables_retired;
+    uint64_t reindexed; /* stored chunks that the index had lost and has again */
 };
 
 /*

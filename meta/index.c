@@ -2,8 +2,8 @@
 /*
  * A RocksDB database that is never written through its memtable. A load becomes one sorted table
  * file, written next to the database and moved in. Keys of 16 bytes are fingerprints; longer keys
- * start with 16 bytes of 0xff, so they sort behind all of them: the generation ('A') and the
- * summaries ('S' and the segment number).
+ * start with 16 bytes of 0xff, so they sort behind all of them: the generation ('A'), the mark of a
+ * complete index ('C') and the summaries ('S' and the segment number).
  */
 #include "meta/index.h"
 
@@ -281,6 +281,13 @@ static int put_generation(struct fold_kv_sst *sst, uint64_t generation)
     return fold_kv_sst_put(sst, key, sizeof key, val, sizeof val);
 }
 
+static int put_complete(struct fold_kv_sst *sst)
+{
+    uint8_t key[MARK_KEY];
+    mark_key('C', key);
+    return fold_kv_sst_put(sst, key, sizeof key, "", 0);
+}
+
 static int write_table(struct fold_index *ix, const struct fold_index_load *load)
 {
     struct fold_kv_sst *sst;
@@ -291,6 +298,8 @@ static int write_table(struct fold_index *ix, const struct fold_index_load *load
     rc = put_entries(sst, load);
     if (rc == 0)
         rc = put_generation(sst, atomic_load(&ix->generation) + 1);
+    if (rc == 0 && load->complete)
+        rc = put_complete(sst);
     if (rc == 0)
         rc = put_summaries(sst, load);
     if (rc == 0)
@@ -367,6 +376,20 @@ int fold_index_each(struct fold_index *ix, fold_index_fp_fn fn, void *arg)
 uint64_t fold_index_generation(const struct fold_index *ix)
 {
     return atomic_load(&ix->generation);
+}
+
+int fold_index_complete(struct fold_index *ix, bool *complete)
+{
+    uint8_t key[MARK_KEY];
+    struct fold_kv_value v;
+    mark_key('C', key);
+    int rc = fold_kv_get(ix->kv, key, sizeof key, &v);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    *complete = rc == 0;
+    if (rc == 0)
+        fold_kv_value_fini(&v);
+    return 0;
 }
 
 unsigned fold_index_backlog(struct fold_index *ix)

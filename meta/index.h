@@ -27,6 +27,7 @@ struct fold_index_load {
     size_t added_count;
     const uint32_t *gone;
     size_t gone_count;
+    bool complete; /* with this load no stored record is without an entry of its fingerprint */
 };
 
 /* Creates index/ below `storefd`. */
@@ -53,6 +54,9 @@ typedef int (*fold_index_summary_fn)(void *arg, const struct fold_seg_summary *s
 typedef int (*fold_index_fp_fn)(void *arg, const struct fold_fp *fp, struct fold_loc loc);
 int fold_index_summaries(struct fold_index *ix, fold_index_summary_fn fn, void *arg) FOLD_MUST;
 int fold_index_each(struct fold_index *ix, fold_index_fp_fn fn, void *arg) FOLD_MUST;
+
+/* True once a load said so. An index that was replaced by an empty one is incomplete again. */
+int fold_index_complete(struct fold_index *ix, bool *complete) FOLD_MUST;
 
 /* Gives the space of removed entries back. Blocks for long; lookups go on. */
 void fold_index_compact(struct fold_index *ix);

@@ -59,8 +59,8 @@ void fold_openindex_destroy(struct fold_openindex *t)
     free(t);
 }
 
-/* The slot that holds the key, or the empty one where it would go. The table must not be empty or
- * full. */
+/* The first slot that holds the key, or the empty one where it would go. The table must not be
+ * empty or full. */
 static size_t locate(const struct slot *slot, size_t slots, const uint64_t w[2])
 {
     size_t i = w[0] & (slots - 1);
@@ -84,6 +84,24 @@ bool fold_openindex_find(struct fold_openindex *t, const struct fold_fp *fp, str
     return found;
 }
 
+/* Puts an entry into the first empty slot from i on. */
+static void put_locked(struct shard *sh, size_t i, const struct slot *entry)
+{
+    while (sh->slot[i].loc.seg != 0)
+        i = (i + 1) & (sh->slots - 1);
+    sh->slot[i] = *entry;
+    sh->used++;
+}
+
+/* An empty slot, behind which runs of used ones begin; 0 in an empty table. */
+static size_t run_start(const struct slot *slot, size_t slots)
+{
+    size_t i = 0;
+    while (i < slots && slot[i].loc.seg != 0)
+        i++;
+    return i < slots ? i : 0;
+}
+
 static int grow_locked(struct shard *sh)
 {
     if ((sh->used + 1) * 4 <= sh->slots * 3)
@@ -92,12 +110,17 @@ static int grow_locked(struct shard *sh)
     struct slot *slot = calloc(slots, sizeof *slot);
     if (slot == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < sh->slots; i++)
-        if (sh->slot[i].loc.seg != 0)
-            slot[locate(slot, slots, sh->slot[i].w)] = sh->slot[i];
-    free(sh->slot);
+    struct slot *old = sh->slot;
+    size_t count = sh->slots, from = run_start(old, count);
     sh->slot = slot;
     sh->slots = slots;
+    sh->used = 0;
+    for (size_t k = 0; k < count; k++) {
+        const struct slot *entry = &old[(from + k) & (count - 1)];
+        if (entry->loc.seg != 0)
+            put_locked(sh, entry->w[0] & (slots - 1), entry);
+    }
+    free(old);
     return 0;
 }
 
@@ -108,12 +131,14 @@ int fold_openindex_insert(struct fold_openindex *t, const struct fold_fp *fp, st
     fold_rwlock_write(&sh->lock);
     int rc = grow_locked(sh);
     if (rc == 0) {
-        struct slot *s = &sh->slot[locate(sh->slot, sh->slots, fp->w)];
-        bool fresh = s->loc.seg == 0;
-        if (fresh || replace)
-            *s = (struct slot){{fp->w[0], fp->w[1]}, loc};
-        sh->used += fresh;
-        atomic_fetch_add_explicit(&t->count, fresh, memory_order_relaxed);
+        struct slot entry = {{fp->w[0], fp->w[1]}, loc};
+        size_t first = locate(sh->slot, sh->slots, fp->w);
+        if (replace && sh->slot[first].loc.seg != 0) {
+            entry.loc = sh->slot[first].loc;
+            sh->slot[first].loc = loc;
+        }
+        put_locked(sh, first, &entry);
+        atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
     }
     fold_rwlock_drop(&sh->lock);
     return rc;
@@ -142,12 +167,15 @@ void fold_openindex_remove(struct fold_openindex *t, const uint64_t w[2], uint32
 {
     struct shard *sh = shard_of(t, w);
     fold_rwlock_write(&sh->lock);
-    if (sh->used > 0) {
-        size_t i = locate(sh->slot, sh->slots, w);
-        if (sh->slot[i].loc.seg == seg) {
+    size_t i = sh->used > 0 ? locate(sh->slot, sh->slots, w) : 0;
+    while (sh->used > 0 && sh->slot[i].loc.seg != 0) {
+        const struct slot *s = &sh->slot[i];
+        if (s->w[0] == w[0] && s->w[1] == w[1] && s->loc.seg == seg) {
             remove_locked(sh, i);
             atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
+            break;
         }
+        i = (i + 1) & (sh->slots - 1);
     }
     fold_rwlock_drop(&sh->lock);
 }
@@ -157,7 +185,7 @@ uint64_t fold_openindex_count(struct fold_openindex *t)
     return atomic_load_explicit(&t->count, memory_order_relaxed);
 }
 
-/* Copies the used slots of one shard; *out is malloc'd. */
+/* Copies what is found in one shard, each fingerprint once; *out is malloc'd. */
 static int copy_shard(struct shard *sh, struct slot **out, size_t *n)
 {
     int rc = 0;
@@ -169,7 +197,7 @@ static int copy_shard(struct shard *sh, struct slot **out, size_t *n)
         if (*out == NULL)
             rc = -ENOMEM;
         for (size_t i = 0; rc == 0 && i < sh->slots; i++)
-            if (sh->slot[i].loc.seg != 0)
+            if (sh->slot[i].loc.seg != 0 && locate(sh->slot, sh->slots, sh->slot[i].w) == i)
                 (*out)[(*n)++] = sh->slot[i];
     }
     fold_rwlock_drop(&sh->lock);

@@ -9,8 +9,9 @@
 #include "meta/punch.h"
 
 /*
- * Fingerprints of those condemned segments, and of the records that `punch` takes away, leave the
- * index, or lead to where their record was copied; opt->dropped hears of those that leave. The
+ * Entries of the records of those condemned segments, and of the records that `punch` takes away,
+ * leave the index, or lead to where the record was copied, or to another record with the same
+ * fingerprint that stays; opt->dropped hears of fingerprints of which no record stays. The
  * summaries of all these segments go with them: until they are back, opening the volume reads the
  * segments anew. Atomic and durable. -ENOMEM, -ENOSPC, -EIO, ...
  */
