@@ -6,12 +6,17 @@
 
 #include "fs/session.h"
 #include "hashing/fingerprint.h"
+#include "meta/base/clock.h"
+#include "meta/base/knob.h"
 #include "meta/scrub.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
+
+#define NAP_MS 20
 
 static atomic_bool running; /* a process has one volume open */
 
@@ -39,6 +44,20 @@ static bool cancelled(void *arg)
 {
     struct call *c = arg;
     return c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg);
+}
+
+/* One at a time. A run whose caller was interrupted needs a moment to notice: whoever asks next
+ * waits that long. */
+static bool take_turn(struct call *c)
+{
+    const struct timespec nap = {.tv_nsec = NAP_MS * 1000000};
+    uint64_t start = fold_clock_ms();
+    while (atomic_exchange(&running, true)) {
+        if (cancelled(c) || fold_clock_ms() - start >= fold_knobs.scrub_turn_ms)
+            return false;
+        (void)nanosleep(&nap, NULL);
+    }
+    return true;
 }
 
 static json_t *damage_json(const struct fold_scrub_damage *d)
@@ -74,7 +93,7 @@ int fold_scrubber_run(struct fold_session *s, const struct fold_scrubber_options
 {
     struct call c = {.opt = opt};
     *report = NULL;
-    if (atomic_exchange(&running, true))
+    if (!take_turn(&c))
         return -EBUSY;
     fold_hasher_init(&c.hasher, (enum fold_hash_kind)s->volume->params.hash,
                      s->volume->params.secret);

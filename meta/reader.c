@@ -100,6 +100,14 @@ static bool table_fp(struct fold_reader *r, struct fold_loc loc, struct fold_fp 
     return i < count;
 }
 
+void fold_reader_count(struct fold_reader *r, struct fold_loc loc)
+{
+    uint64_t word = word_of(loc);
+    atomic_store_explicit(verified_cell(r, loc), 0, memory_order_relaxed);
+    if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) != word)
+        atomic_fetch_add(&r->damaged, 1);
+}
+
 int fold_reader_report(struct fold_reader *r, struct fold_loc loc, const struct fold_fp *fp,
                        int code)
 {
@@ -107,9 +115,7 @@ int fold_reader_report(struct fold_reader *r, struct fold_loc loc, const struct 
     char file[40] = "";
     struct fold_fp found;
     uint64_t word = word_of(loc);
-    atomic_store_explicit(verified_cell(r, loc), 0, memory_order_relaxed);
-    if (atomic_exchange(&r->reported[(word >> 4) % REPORTED], word) != word)
-        atomic_fetch_add(&r->damaged, 1);
+    fold_reader_count(r, loc);
     word ^= reading * UINT64_C(0x9e3779b97f4a7c15);
     if (atomic_exchange(&r->logged[(word >> 4) % REPORTED], word) == word)
         return code;

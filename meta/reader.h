@@ -47,6 +47,10 @@ void fold_reader_for(fold_ino ino);
 /* What was verified before counts no more: the disk was seen to give other bytes. */
 void fold_reader_distrust(struct fold_reader *r);
 
+/* The chunk was found damaged: counts it, once mostly, and believes no more that it was verified.
+ */
+void fold_reader_count(struct fold_reader *r, struct fold_loc loc);
+
 /* Chunks found damaged so far (repeated finds of one chunk count once, mostly). */
 uint64_t fold_reader_damaged(const struct fold_reader *r);
 

@@ -7,7 +7,6 @@
  */
 #include "meta/scrub.h"
 
-#include "meta/base/bytes.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
@@ -18,7 +17,6 @@
 #include "meta/gaps.h"
 #include "meta/record.h"
 #include "meta/scrubparts.h"
-#include "meta/smallfile.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -29,8 +27,6 @@
 #define BLOCK      4096u
 #define WINDOW     (8u << 20) /* more than the largest record */
 #define DAMAGE_MAX 10000u
-#define POSITION   "scrub"
-#define MAGIC      UINT64_C(0x3142524353444c46) /* "FLDSCRB1" */
 #define SLICE_MS   50u
 
 struct scrub {
@@ -39,6 +35,7 @@ struct scrub {
     const struct fold_scrub_options *opt;
     struct fold_scrub_result *r;
     int storefd;
+    struct fold_scrub_place place;
     uint8_t *window; /* of file offset `at`, `len` bytes */
     uint64_t at, len;
     uint8_t *raw;
@@ -50,30 +47,11 @@ struct scrub {
     uint32_t table_count;
 };
 
-int fold_scrub_position(int storefd, uint32_t *seg)
+/* A lost place costs time, and what was found is in the log. */
+static void keep_place(const struct scrub *s)
 {
-    FOLD_AUTO(free) void *data = NULL;
-    struct fold_rd content;
-    uint32_t at;
-    int rc = fold_smallfile_load(storefd, POSITION, 4096, MAGIC, &data, &at, &content);
+    int rc = s->store->opt.read_only ? 0 : fold_scrub_place_save(s->storefd, &s->place);
     if (rc < 0)
-        return rc;
-    if (!fold_rd_done(&content))
-        return -FOLD_E_BAD_SEGMENT;
-    *seg = at;
-    return 0;
-}
-
-/* A lost position costs time only. */
-static void save_position(const struct scrub *s, uint32_t seg)
-{
-    uint8_t bytes[FOLD_SMALLFILE_BYTES(0)];
-    if (s->store->opt.read_only)
-        return;
-    struct fold_wr w = fold_smallfile_begin(bytes, sizeof bytes, MAGIC, seg);
-    int rc = seg != 0 ? fold_smallfile_replace(&w, s->storefd, POSITION)
-                      : fold_io_unlink(s->storefd, POSITION);
-    if (rc < 0 && rc != -ENOENT)
         fold_warn("scrub: its position cannot be kept: %s", fold_err_text(rc));
 }
 
@@ -101,6 +79,7 @@ static int add_damage(struct scrub *s, uint32_t off, const uint64_t *w, const ch
 {
     struct fold_scrub_result *r = s->r;
     fold_reader_distrust(s->store->reader);
+    fold_reader_count(s->store->reader, (struct fold_loc){s->seg->ident.seg, off});
     fold_error("scrub: segment %08" PRIx32 " offset %" PRIu32 " fingerprint %016" PRIx64
                "%016" PRIx64 ": %s",
                s->seg->ident.seg, off, w != NULL ? w[0] : 0, w != NULL ? w[1] : 0, what);
@@ -313,24 +292,42 @@ static int scrub_segment(struct scrub *s)
     return rc;
 }
 
-static int scrub_all(struct scrub *s, uint32_t first)
+/* Reads one segment and remembers whether it is damaged; without room for that the run goes on
+ * here. */
+static int scrub_one(struct scrub *s, uint32_t n, bool *stays)
 {
-    uint32_t last = fold_segset_last(s->store->set);
+    uint64_t before = s->r->count + s->r->not_listed;
+    int rc = scrub_segment(s);
+    bool bad = s->r->count + s->r->not_listed > before;
+    if (rc == 0 && !fold_scrub_place_mark(&s->place, n, bad))
+        *stays = true;
+    return rc;
+}
+
+static int scrub_all(struct scrub *s)
+{
+    uint32_t last = fold_segset_last(s->store->set), first = s->r->resumed_at;
+    bool stays = false;
     int rc = 0;
     for (uint32_t n = 1; rc == 0 && n != 0 && n <= last; n++) {
         s->seg = fold_segset_get(s->store->set, n);
         uint8_t state = s->seg != NULL ? atomic_load(&s->seg->state) : FOLD_SEG_GONE;
         if (state != FOLD_SEG_OPEN && state != FOLD_SEG_SEALED)
             continue;
-        if (n < first) {
+        if (n < first && !fold_scrub_place_bad(&s->place, n)) {
             s->done_bytes += atomic_load(&s->seg->file_bytes);
             continue;
         }
-        save_position(s, n);
-        rc = scrub_segment(s);
+        if (n >= first && !stays) {
+            s->place.seg = n;
+            keep_place(s);
+        }
+        rc = scrub_one(s, n, &stays);
     }
-    if (rc == 0)
-        save_position(s, 0);
+    if (rc == 0) {
+        s->place.seg = 0;
+        keep_place(s);
+    }
     return rc;
 }
 
@@ -347,11 +344,13 @@ int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struc
     struct fold_segset_totals totals;
     fold_segset_totals(store->set, &totals);
     s.total_bytes = totals.file_bytes;
-    if (opt->restart || fold_scrub_position(storefd, &out->resumed_at) < 0)
-        out->resumed_at = 0;
+    if (opt->restart || fold_scrub_place_load(storefd, &s.place) < 0)
+        s.place = (struct fold_scrub_place){0};
+    out->resumed_at = s.place.seg;
     s.window = aligned_alloc(BLOCK, WINDOW);
     s.raw = malloc(FOLD_CHUNK_MAX_BYTES);
-    int rc = s.window != NULL && s.raw != NULL ? scrub_all(&s, out->resumed_at) : -ENOMEM;
+    int rc = s.window != NULL && s.raw != NULL ? scrub_all(&s) : -ENOMEM;
+    fold_scrub_place_fini(&s.place);
     free(s.window);
     free(s.raw);
     if (out->count > 0 && rc != -ENOMEM) {

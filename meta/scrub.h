@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads all stored chunks from the disk, past the page cache where the host allows it, and verifies
- * checksum and fingerprint. Runs beside everything else. Remembers its position in the file `scrub`
- * of the store directory, so that a run that was ended goes on at the segment it was in.
+ * checksum and fingerprint. Runs beside everything else. Remembers in the file `scrub` of the
+ * store directory where it is, so that a run that was ended goes on at the segment it was in, and
+ * reads the segments again in which it had found damage.
  */
 #ifndef FOLD_META_SCRUB_H
 #define FOLD_META_SCRUB_H
@@ -45,16 +46,12 @@ struct fold_scrub_result {
 
 /*
  * `storefd` is the store directory. The caller sees to it that only one runs. -ECANCELED, -ENOMEM,
- * -EIO, ...: the position is kept, and what was found so far is in `out`, which is to be freed in
+ * -EIO, ...: the place is kept, and what was found so far is in `out`, which is to be freed in
  * every case.
  */
 int fold_scrub_run(struct fold_store *store, struct fold_catalog *catalog, struct fold_gate *gate,
                    int storefd, const struct fold_scrub_options *opt,
                    struct fold_scrub_result *out) FOLD_MUST;
 void fold_scrub_free(struct fold_scrub_result *r);
-
-/* The position kept in the store: 0 and *seg, -ENOENT, -FOLD_E_BAD_SEGMENT if the file is damaged.
- */
-int fold_scrub_position(int storefd, uint32_t *seg) FOLD_MUST;
 
 #endif

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import MountCase, need_fold
-from lib.volume import LONG, VolumeError
+from lib.volume import FOLDFS, LONG, VolumeError
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -129,6 +130,43 @@ class Chunks(RotCase):
         self.vol.umount()
         self.vol.command("fsck", "--data", self.vol.store)
         self.vol.mount()
+
+    def test_interrupted_scrub(self):
+        """A scrub that is interrupted behind the damage it found: the next one names it, also after a remount."""
+        for i in range(6):
+            self.write("s%d" % i, random.Random(i).randbytes(6 * MIB))
+            self.vol.remount()  # a segment of its own
+        self.vol.umount()
+        first = files_of(self.vol.store, "segments")[0]
+        for k in range(3):
+            flip(first, 2 * MIB + k)
+        self.vol.mount()
+        position = os.path.join(self.vol.store, "scrub")
+
+        def interrupted():
+            scrub = subprocess.Popen([FOLDFS, "scrub", "--rate", "8M", self.mnt], stdout=subprocess.PIPE, text=True)
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                try:
+                    with open(position, "rb") as file:
+                        if int.from_bytes(file.read(12)[8:], "little") > 2:
+                            break
+                except FileNotFoundError:
+                    pass
+                time.sleep(0.05)
+            scrub.send_signal(signal.SIGINT)
+            scrub.communicate(timeout=60)
+            self.assertTrue(os.path.exists(position), "it ended before it was interrupted")
+
+        interrupted()
+        done = self.vol.command("scrub", "--json", self.mnt, check=False)
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertGreater(report["resumed_at"], 2)
+        self.assertEqual([[os.path.basename(f) for f in d["files"]] for d in report["damaged"]], [["s0"]])
+        interrupted()
+        self.vol.remount()
+        self.assertEqual(self.vol.command("scrub", self.mnt, check=False).returncode, 3)
 
     def test_truncated_segment(self):
         """The file of a segment loses its end while it is mapped and read."""
