@@ -20,8 +20,8 @@ struct fold_scrubber_options {
     bool (*cancelled)(void *arg);
 };
 
-/* -EBUSY if one is running and goes on running for some seconds, -ECANCELED, -ENOMEM, -EIO. *report is a new object, also after
- * -ECANCELED; else NULL. */
+/* -EBUSY if one is running and goes on running for some seconds, -ECANCELED, -ENOMEM, -EIO. *report
+ * is a new object, also after -ECANCELED; else NULL. */
 int fold_scrubber_run(struct fold_session *s, const struct fold_scrubber_options *opt,
                       json_t **report) FOLD_MUST;
 
