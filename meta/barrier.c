@@ -10,6 +10,7 @@
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 
@@ -256,7 +257,13 @@ void fold_barrier_logged(struct fold_barrier *b, const struct fold_dep *marks, s
     fold_lock_drop(&b->lock);
 }
 
-/* Returns the number of dependencies; those beyond the array are counted, not stored. */
+/* Most dependencies that are named. */
+static size_t deps_max(void)
+{
+    return (size_t)FOLD_MIN(fold_knobs.store_deps, (uint64_t)FOLD_STORE_MAX_DEPS);
+}
+
+/* Returns the number of dependencies; those beyond the most are counted, not stored. */
 static size_t list_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
 {
     size_t n = 0;
@@ -268,7 +275,7 @@ static size_t list_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_
         /* Bytes that are on the disk are of no use while the file's name is not. */
         if (fold_segment_synced(w->seg) >= end && b->entries_synced >= w->entry)
             continue;
-        if (n < FOLD_STORE_MAX_DEPS)
+        if (n < deps_max())
             deps[n] = (struct fold_dep){info->ident.seg, end};
         n++;
     }
@@ -276,15 +283,16 @@ static size_t list_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_
     return n;
 }
 
-size_t fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
+int fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS],
+                      size_t *count)
 {
     size_t n = list_deps(b, deps);
-    if (n <= FOLD_STORE_MAX_DEPS)
-        return n;
-    /* More open segments than can be named: the bounds on them make this a matter of a sick disk
-     * only. */
-    if (fold_barrier_sync(b) < 0)
-        return FOLD_STORE_MAX_DEPS;
-    n = list_deps(b, deps);
-    return FOLD_MIN(n, (size_t)FOLD_STORE_MAX_DEPS);
+    if (n > deps_max()) {
+        int rc = fold_barrier_sync(b);
+        if (rc < 0)
+            return rc;
+        n = 0; /* what was put meanwhile is nothing the caller can need */
+    }
+    *count = n;
+    return 0;
 }

@@ -45,6 +45,7 @@ int fold_barrier_sync_one(struct fold_barrier *b, struct fold_segment *s) FOLD_M
 int fold_barrier_error(struct fold_barrier *b);
 
 /* As fold_store_deps. */
-size_t fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS]);
+int fold_barrier_deps(struct fold_barrier *b, struct fold_dep deps[FOLD_STORE_MAX_DEPS],
+                      size_t *count) FOLD_MUST;
 
 #endif

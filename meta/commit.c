@@ -159,7 +159,9 @@ static int commit_locked(struct fold_catalog *c, struct fold_txn *t, fold_lsn *l
     struct fold_dep deps[FOLD_STORE_MAX_DEPS];
     struct fold_journal_record rec = {
         .lsn = next, .deps = deps, .note = value, .note_len = value_len};
-    rec.ndeps = fold_store_deps(c->store, deps);
+    rc = fold_store_deps(c->store, deps, &rec.ndeps);
+    if (rc < 0)
+        return rc;
     rec.data = fold_kv_batch_data(t->batch, &rec.len);
     rc = fold_journal_append(c->journal, &rec);
     if (rc == -FOLD_E_SICK)

@@ -364,9 +364,10 @@ void fold_store_logged(struct fold_store *s, const struct fold_dep *marks, size_
     fold_barrier_logged(s->barrier, marks, count);
 }
 
-size_t fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
+int fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS], size_t *count)
 {
-    return s->appender != NULL ? fold_barrier_deps(s->barrier, deps) : 0;
+    *count = 0;
+    return s->appender != NULL ? fold_barrier_deps(s->barrier, deps, count) : 0;
 }
 
 bool fold_store_holds(struct fold_store *s, struct fold_dep dep)

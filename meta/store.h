@@ -152,9 +152,13 @@ int fold_store_unlogged(struct fold_store *s, void *buf, size_t cap, size_t *len
                         struct fold_dep marks[FOLD_STORE_MAX_DEPS], size_t *count) FOLD_MUST;
 void fold_store_logged(struct fold_store *s, const struct fold_dep *marks, size_t count);
 
-/* Names what is put but not yet durable. Returns the number of entries (at most
- * FOLD_STORE_MAX_DEPS). */
-size_t fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS]);
+/*
+ * Names what was put before the call and is not durable; if it is more than can be named it is made
+ * durable instead. On success everything put before the call is durable or named. The error of that
+ * sync, with which nothing may be committed that needs what was put.
+ */
+int fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS],
+                    size_t *count) FOLD_MUST;
 
 /* True if all bytes the dependency names are present and whole (used at journal replay). */
 bool fold_store_holds(struct fold_store *s, struct fold_dep dep);

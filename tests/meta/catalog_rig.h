@@ -32,6 +32,7 @@ struct fold_store {
     int sync_rc;
     struct fold_dep deps[FOLD_STORE_MAX_DEPS];
     size_t ndeps;
+    int deps_rc;
     uint32_t survived; /* data below this offset is there after a restart */
     bool logs;         /* hands its fresh data to the journal instead of being synced */
 };
@@ -60,10 +61,11 @@ void fold_store_logged(struct fold_store *s, const struct fold_dep *marks, size_
     assert_true(s->logs && count == 1 && marks[0].end == 66);
 }
 
-size_t fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS])
+int fold_store_deps(struct fold_store *s, struct fold_dep deps[FOLD_STORE_MAX_DEPS], size_t *count)
 {
     memcpy(deps, s->deps, s->ndeps * sizeof *deps);
-    return s->ndeps;
+    *count = s->ndeps;
+    return s->deps_rc;
 }
 
 bool fold_store_holds(struct fold_store *s, struct fold_dep dep)

@@ -3,7 +3,7 @@
  * The store as its users see it: what is put comes back, is found again by fingerprint wherever it
  * is known, survives clean and unclean ends; damage gives errors and never other bytes, and heals.
  */
-#include "blob_rig.h"
+#include "deps_rig.h"
 
 #define LEN 3000u
 #define N   400u
@@ -266,9 +266,9 @@ static void dependencies_name_what_is_not_durable(void **state FOLD_UNUSED)
     struct rig r;
     rig_init(&r);
     rig_open(&r);
-    assert_int_equal(fold_store_deps(r.store, deps), 0);
+    assert_int_equal(rig_deps(r.store, deps), 0);
     struct fold_loc loc = rig_put(&r, 1, LEN);
-    assert_int_equal(fold_store_deps(r.store, deps), 1);
+    assert_int_equal(rig_deps(r.store, deps), 1);
     assert_int_equal(deps[0].seg, loc.seg);
     assert_true(deps[0].end > loc.off + LEN);
     assert_true(fold_store_holds(r.store, deps[0]));
@@ -276,9 +276,9 @@ static void dependencies_name_what_is_not_durable(void **state FOLD_UNUSED)
     assert_false(fold_store_holds(r.store, (struct fold_dep){deps[0].seg + 1, 1}));
     assert_int_equal(fold_store_sync(r.store), 0);
     struct fold_dep later[FOLD_STORE_MAX_DEPS];
-    assert_int_equal(fold_store_deps(r.store, later), 0);
+    assert_int_equal(rig_deps(r.store, later), 0);
     (void)rig_put(&r, 3, LEN);
-    assert_int_equal(fold_store_deps(r.store, later), 1);
+    assert_int_equal(rig_deps(r.store, later), 1);
     assert_true(later[0].end > deps[0].end);
     rig_close(&r, false);
     /* The second record is lost with the power: only the first dependency holds. */
@@ -309,7 +309,7 @@ static int look_at_deps(void *arg, enum fold_io_op op, int fd, const char *name 
     struct fold_dep deps[FOLD_STORE_MAX_DEPS];
     struct stat st;
     if (op == FOLD_IO_SYNC && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-        w->named = fold_store_deps(w->rig->store, deps);
+        w->named = rig_deps(w->rig->store, deps);
     return 0;
 }
 
@@ -325,7 +325,7 @@ static void a_file_without_a_durable_name_is_a_dependency(void **state FOLD_UNUS
     assert_int_equal(fold_store_sync(r.store), 0);
     fold_io_set_fault(NULL, NULL);
     assert_int_equal(w.named, 1);
-    assert_int_equal(fold_store_deps(r.store, deps), 0);
+    assert_int_equal(rig_deps(r.store, deps), 0);
     rig_close(&r, true);
     rig_fini(&r);
 }
@@ -340,7 +340,7 @@ static void a_gap_in_the_middle_is_remembered(void **state FOLD_UNUSED)
     rig_open(&r);
     for (uint64_t i = 0; i < 3; i++) {
         locs[i] = rig_put(&r, i, LEN);
-        assert_int_equal(fold_store_deps(r.store, deps[i]), 1);
+        assert_int_equal(rig_deps(r.store, deps[i]), 1);
     }
     rig_close(&r, false);
     int fd = rig_file(&r, "segments/00000001.seg");

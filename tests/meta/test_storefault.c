@@ -5,9 +5,12 @@
  * again.
  * ctest-labels: slow
  */
-#include "blob_rig.h"
+#include "deps_rig.h"
 
+#include "meta/base/knob.h"
 #include "meta/kv.h"
+
+#include <pthread.h>
 
 #define BEFORE 20u
 #define DURING 120u
@@ -195,12 +198,66 @@ static void a_failed_sync_is_never_forgotten(void **state FOLD_UNUSED)
     assert_int_equal(fold_store_sync(r.store), -EIO);
     fold_io_set_fault(NULL, NULL);
     assert_int_equal(fold_store_sync(r.store), -EIO);
-    assert_int_equal(fold_store_deps(r.store, deps), 1);
+    assert_int_equal(rig_deps(r.store, deps), 1);
     assert_int_equal(rig_read(r.store, loc, 1, LEN), 0);
     assert_int_equal(rig_try_put(&r, 3, LEN, &loc), -FOLD_E_SICK);
     assert_int_equal(fold_store_close(r.store, true), -EIO);
     r.store = NULL;
     rig_fini(&r);
+}
+
+static atomic_bool syncs_wait;
+static _Atomic int syncs_return;
+
+static int hold_syncs(void *arg FOLD_UNUSED, enum fold_io_op op, int fd FOLD_UNUSED,
+                      const char *name FOLD_UNUSED)
+{
+    while (op == FOLD_IO_SYNC && atomic_load(&syncs_wait))
+        (void)usleep(1000);
+    return op == FOLD_IO_SYNC ? atomic_load(&syncs_return) : 0;
+}
+
+static void *let_go(void *arg FOLD_UNUSED)
+{
+    (void)usleep(50000);
+    atomic_store(&syncs_wait, false);
+    return NULL;
+}
+
+/* While syncs hang more segments come to be not durable than a journal record may name. A commit
+ * must then wait for the disk, and fail with it: a record that names some would be believed after a
+ * power cut that took the others. */
+static void more_dependencies_than_can_be_named(void **state FOLD_UNUSED)
+{
+    static const int outcomes[] = {0, -EIO};
+    for (unsigned k = 0; k < 2; k++) {
+        struct fold_dep deps[FOLD_STORE_MAX_DEPS];
+        struct rig r;
+        rig_init(&r);
+        fold_log_set_level((enum fold_log_level) - 1);
+        fold_knobs.store_deps = 3;
+        rig_open(&r);
+        atomic_store(&syncs_return, outcomes[k]);
+        atomic_store(&syncs_wait, true);
+        fold_io_set_fault(hold_syncs, NULL);
+        uint32_t first = rig_put(&r, 1, LEN).seg;
+        uint64_t seed = 3;
+        while (rig_put(&r, seed, LEN).seg < first + 3)
+            seed += 2;
+        pthread_t thread;
+        size_t n = 99;
+        assert_int_equal(pthread_create(&thread, NULL, let_go, NULL), 0);
+        assert_int_equal(fold_store_deps(r.store, deps, &n), outcomes[k]);
+        assert_false(atomic_load(&syncs_wait));
+        if (outcomes[k] == 0)
+            assert_int_equal(n, 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(fold_store_close(r.store, true), outcomes[k]);
+        fold_io_set_fault(NULL, NULL);
+        fold_knobs_reset();
+        r.store = NULL;
+        rig_fini(&r);
+    }
 }
 
 int main(void)
@@ -212,6 +269,7 @@ int main(void)
         cmocka_unit_test(each_database_call_fails),
         cmocka_unit_test(a_full_disk_stops_nothing_for_long),
         cmocka_unit_test(a_failed_sync_is_never_forgotten),
+        cmocka_unit_test(more_dependencies_than_can_be_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,7 +99,8 @@ static void *work(void *arg)
         read_some(s, rig_mix(job->number * ROUNDS + round));
         if (round % 10 == job->number)
             note(s, fold_store_sync(s->rig.store) == 0);
-        size_t n = fold_store_deps(s->rig.store, deps);
+        size_t n;
+        note(s, fold_store_deps(s->rig.store, deps, &n) == 0);
         for (size_t i = 0; i < n; i++)
             note(s, fold_store_holds(s->rig.store, deps[i]));
         if (round % 40 == 20 + job->number) {

@@ -3,7 +3,7 @@
  * The store on a disk that goes bad while it is used: what cannot be read costs what lies there and
  * nothing else, and what was verified once is verified again.
  */
-#include "blob_rig.h"
+#include "deps_rig.h"
 
 #include "meta/kv.h"
 #include "meta/storeparts.h"
@@ -47,7 +47,7 @@ static void bad_sectors_cost_what_is_in_them(void **state FOLD_UNUSED)
     assert_true(fold_store_holds(r.store, (struct fold_dep){locs[0].seg, locs[21].off}));
     assert_false(fold_store_holds(r.store, (struct fold_dep){locs[0].seg, locs[22].off}));
     (void)rig_put(&r, 100, LEN);
-    assert_int_equal(fold_store_deps(r.store, deps) > 0, 1);
+    assert_int_equal(rig_deps(r.store, deps) > 0, 1);
     rig_close(&r, true);
     rig_open(&r);
     for (uint64_t i = 0; i < 20; i++)
