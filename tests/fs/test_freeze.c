@@ -45,12 +45,12 @@ static void beside_a_writer(void **state)
     (void)state;
     struct rig r;
     rig_setup(&r);
-    fold_knobs.window_slices = 3;
-    fold_knobs.window_bytes = 100;
+    fold_knobs.window_slices = 300;
+    fold_knobs.window_bytes = 1000;
     fold_knobs.freeze_flushes = 1;
     struct writer w = {.rig = &r};
     assert_int_equal(pthread_create(&w.thread, NULL, write_all_the_time, &w), 0);
-    for (unsigned i = 0; i < 20; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         while (atomic_load(&w.writes) < i * 100)
             (void)sched_yield();
         assert_int_equal(fold_inode_freeze(r.session, r.inode), 0);

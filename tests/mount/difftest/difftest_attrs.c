@@ -49,6 +49,10 @@ void dt_op_chown(struct world *w)
     uid_t uid = ids[dt_below(w, 6)];
     gid_t gid = ids[dt_below(w, 6)];
     bool follow = dt_chance(w, 50);
+    /* Where set-id bits are to go, the kernel's request for this is the one it sends before a write
+     * by the same user: FUSE cannot refuse the one and grant the other. */
+    if (slot >= 0 && uid == (uid_t)-1 && gid == (gid_t)-1)
+        gid = ids[0];
     dt_describe(w, "%s h%d %s %d:%d", follow ? "chown" : "lchown", slot, path, (int)uid, (int)gid);
     BOTH(slot >= 0 ? fchown(fd, uid, gid)
          : follow  ? chown(full, uid, gid)
