@@ -19,8 +19,7 @@ GIB = 1 << 30
 CRC = "user.foldfs.crc32"
 
 
-@need_fold
-class LongWork(MountCase):
+class LongCase(MountCase):
     mount_opts = "uring=off,workers=4"
 
     def clone(self, name, size):
@@ -33,6 +32,9 @@ class LongWork(MountCase):
         os.close(fd)
         return self.path(name)
 
+
+@need_fold
+class Beside(LongCase):
     def ask(self, path, uid, key=CRC):
         """A process of another user that wants an attribute and is left alone."""
         return subprocess.Popen([sys.executable, "-c", "import os,sys; os.setuid(int(sys.argv[1])); "
@@ -105,8 +107,11 @@ class LongWork(MountCase):
     def interrupt(signum, frame):
         raise InterruptedError(errno.EINTR, "alarm")
 
+
+@need_fold
+class Slices(LongCase):
     def test_slices_come_to_the_same_result(self):
-        size = 3 * GIB + 12345
+        size = GIB + 12345
         path = self.clone("big", size)
         whole = 0
         with open(path, "rb") as file:
@@ -121,6 +126,10 @@ class LongWork(MountCase):
             os.pwrite(file.fileno(), b"x", 8 * GIB)
             self.assertEqual(os.lseek(file.fileno(), 4 * GIB, os.SEEK_DATA), 8 * GIB)
             self.assertEqual(os.lseek(file.fileno(), 8 * GIB, os.SEEK_HOLE), 8 * GIB + 4096)
+
+
+class Crumbs(Slices):
+    knobs = "long_first_ms=0,long_slice_ms=0,seek_stride=4194304,usage_step_pages=1,range_step_bytes=1048576"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Needs a kernel with FUSE over io_uring and the right to set the module parameter
 """
 
 import ctypes
+import fcntl
 import os
 import random
 import signal
@@ -26,7 +27,9 @@ from lib.volume import FOLDFS, PLAIN
 
 PARAMETER = "/sys/module/fuse/parameters/enable_uring"
 NR_IO_URING_SETUP = 425
+LOCK_PATH = "/run/lock/foldfs-test-uring"
 WAS = None
+LOCK = None
 
 
 def set_parameter(value):
@@ -37,9 +40,12 @@ def set_parameter(value):
 
 def setUpModule():
     """Switches FUSE over io_uring on."""
-    global WAS
+    global WAS, LOCK
     if PLAIN:
         raise unittest.SkipTest("needs foldfs")
+    # Of two runs at once, the second would take what the first has set for what was there before.
+    LOCK = open(LOCK_PATH, "w")
+    fcntl.lockf(LOCK, fcntl.LOCK_EX)
     try:
         with open(PARAMETER) as file:
             WAS = file.read().strip()
@@ -51,6 +57,7 @@ def setUpModule():
 def tearDownModule():
     """Puts the parameter back."""
     set_parameter(WAS)
+    LOCK.close()
 
 
 def deny_io_uring():
@@ -262,6 +269,10 @@ class CutOffOnRing(test_bitrot.CutOff):
 
 class SeekersOnRing(test_seek.Seekers):
     mount_opts = "uring=on"
+
+
+class SeekersOnFewServers(SeekersOnRing):
+    knobs = "ring_servers=2,callback_threads=1"
 
 
 class StressOnRing(test_stress.Stress):
