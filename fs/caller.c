@@ -8,6 +8,7 @@
 #include "fs/capability.h"
 #include "fs/change.h"
 #include "fs/flush.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
@@ -80,6 +81,7 @@ void fold_caller_modifies(fuse_req_t req, struct fold_inode *inode, bool kill_pr
         return;
     fold_lock_take(&inode->lock);
     inode->attr.mode &= ~(uint32_t)S_ISGID;
+    fold_inode_changed_locked(inode);
     fold_flush_attr_dirty_locked(s, inode);
     fold_lock_drop(&inode->lock);
 }

@@ -9,6 +9,7 @@
 #include "fs/budget.h"
 #include "fs/flush.h"
 #include "fs/flusher.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
@@ -71,6 +72,7 @@ void fold_data_kill_priv_locked(struct fold_inode *inode)
     if (mode != inode->attr.mode) {
         inode->attr.mode = mode;
         inode->attr_dirty = true;
+        fold_inode_changed_locked(inode);
     }
 }
 

@@ -98,7 +98,7 @@ uint64_t fold_data_pending(struct fold_inode *inode);
 bool fold_data_dirty(struct fold_inode *inode);
 
 /* Drops set-uid, and set-gid where it means execution, as a write by an unprivileged user does.
- * Inode lock held. */
+ * Inode lock held; fold_invalidate_attr is left to do. */
 void fold_data_kill_priv_locked(struct fold_inode *inode) FOLD_REQUIRES(inode->lock);
 
 /* Largest size of a file. */

@@ -9,6 +9,7 @@
 #include "fs/budget.h"
 #include "fs/data.h"
 #include "fs/flusher.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 #include "fs/window.h"
 #include "meta/base/clock.h"
@@ -62,6 +63,7 @@ static void give_up_locked(struct fold_inode *inode, int code)
     fold_lock_take(&inode->lock);
     inode->attr.size =
         FOLD_MIN(inode->attr.size, FOLD_MAX(end, FOLD_MIN(inode->disk_size, d->hidden_from)));
+    fold_inode_changed_locked(inode);
     fold_lock_drop(&inode->lock);
 }
 
@@ -168,7 +170,10 @@ static int flush_data(struct fold_session *s, struct fold_inode *inode, unsigned
         if (rc == 0 && !done && d->flushing.bytes >= before)
             break; /* finish() finds what is left */
     }
-    return finish(s, inode, how, rc);
+    rc = finish(s, inode, how, rc);
+    if (rc != 0)
+        fold_invalidate_attr(s, inode);
+    return rc;
 }
 
 int fold_flush_locked(struct fold_session *s, struct fold_inode *inode)

@@ -33,6 +33,8 @@ struct fold_inode {
     bool unnamed;         /* made without a name, had none yet: may be given one */
     bool no_capabilities; /* looked for file capabilities: there are none */
     uint32_t opens;       /* open handles */
+    uint32_t changes;     /* of attributes, made here by ourselves (fs/invalidate.h) */
+    uint32_t told;        /* up to which of them the kernel was told */
 
     uint64_t
         names_version; /* directories: rises with each change of the entries; guarded by `names` */

@@ -11,6 +11,7 @@
 #include "fs/caller.h"
 #include "fs/change.h"
 #include "fs/data.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 #include "fs/space.h"
 
@@ -123,6 +124,7 @@ struct resize {
 static void answer(fuse_req_t req, struct fold_inode *inode, int rc)
 {
     struct fold_session *s = fold_req_session(req);
+    fold_invalidate_attr(s, inode);
     if (rc < 0)
         fold_reply(req, rc);
     else

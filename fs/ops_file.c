@@ -12,6 +12,7 @@
 #include "fs/flush.h"
 #include "fs/flusher.h"
 #include "fs/handle.h"
+#include "fs/invalidate.h"
 #include "fs/loop.h"
 #include "fs/pagecache.h"
 #include "fs/readahead.h"
@@ -94,6 +95,7 @@ static void answer_open(fuse_req_t req, struct fold_inode *inode, const struct f
                         int rc)
 {
     struct fold_session *s = fold_req_session(req);
+    fold_invalidate_attr(s, inode);
     if (rc != 0) {
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
@@ -176,6 +178,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     if (rc == 0)
         rc = open_handle(s, inode, fi, !fresh && (fi->flags & O_TRUNC) != 0,
                          fold_raw_request.kill_priv, NULL);
+    fold_invalidate_attr(s, inode);
     if (rc != 0) {
         if (name == NULL)
             fold_inode_abandon(s, inode);
@@ -278,6 +281,7 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in,
                                             mine, kill_priv, &dirty)
                           : fold_data_write_copy(s, h->inode, (uint64_t)off, b->mem,
                                                  (uint32_t)b->size, kill_priv, &dirty);
+        fold_invalidate_attr(s, h->inode);
     }
     if (rc != 0) {
         fold_reply(req, rc);

@@ -12,6 +12,7 @@
 #include "fs/edit.h"
 #include "fs/freeze.h"
 #include "fs/handle.h"
+#include "fs/invalidate.h"
 #include "fs/longwork.h"
 #include "fs/pagecache.h"
 #include "fs/seek.h"
@@ -195,6 +196,7 @@ static bool fallocate_work(void *arg)
         if (rc == 0 && t->off < end && fold_long_due(&t->work))
             return false;
     }
+    fold_invalidate_attr(t->session, t->inode);
     fold_reply(t->req, rc);
     free(t);
     return true;
@@ -356,6 +358,7 @@ static void copy_task(void *arg)
         fold_gate_leave(t->session->gate, token);
         fold_inode_thaw2(t->session, t->from, t->inode);
     }
+    fold_invalidate_attr(t->session, t->inode);
     if (rc != 0)
         fold_reply(t->req, rc);
     else

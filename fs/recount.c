@@ -8,6 +8,7 @@
 #include "fs/recount.h"
 
 #include "fs/edit.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 #include "meta/base/gate.h"
 #include "meta/base/knob.h"
@@ -68,6 +69,9 @@ static int take_off(struct fold_session *s, struct fold_inode *inode, uint64_t e
         inode->attr.flags &= ~FOLD_INODE_RECOUNT;
     fold_lock_drop(&inode->lock);
     int rc = fold_edit_end(&e, size);
+    fold_lock_take(&inode->lock);
+    fold_inode_changed_locked(inode);
+    fold_lock_drop(&inode->lock);
     if (rc != 0 && last) {
         fold_lock_take(&inode->lock);
         inode->attr.flags |= FOLD_INODE_RECOUNT;
@@ -75,6 +79,7 @@ static int take_off(struct fold_session *s, struct fold_inode *inode, uint64_t e
     }
     fold_rwlock_drop(&d->map);
     fold_turn_drop(s, inode);
+    fold_invalidate_attr(s, inode);
     return rc;
 }
 
