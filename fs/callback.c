@@ -85,8 +85,8 @@ static void call(void *arg)
     /* It fails only where the kernel has nothing of the file, or has gone. */
     (void)fuse_lowlevel_notify_inval_inode(s->fuse, c->inode->ino, (off_t)c->off, (off_t)c->len);
     end(s, c);
-    if (fold_workers_submit(s->workers, c->fn, c->arg) != 0)
-        c->fn(c->arg); /* short of memory: this thread may wait for everything a worker waits for */
+    if (c->quick || fold_workers_submit(s->workers, c->fn, c->arg) != 0)
+        c->fn(c->arg); /* or short of memory: this thread may wait for what a worker waits for */
 }
 
 bool fold_callback_begin(struct fold_session *s, struct fold_callback *c)

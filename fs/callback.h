@@ -22,6 +22,7 @@ struct fold_session;
 struct fold_callback {
     void (*fn)(void *arg); /* run on the worker pool when the kernel is through */
     void *arg;
+    bool quick;               /* fn is short: it is run at once, by the thread that waited */
     struct fold_inode *inode; /* with a reference of the caller's, until fn runs */
     uint64_t off, len;        /* what the kernel is to write back and forget; len > 0 */
     uint64_t unique;          /* of the request: fold_raw_request.unique in its handler */

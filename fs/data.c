@@ -7,6 +7,7 @@
 #include "fs/data.h"
 
 #include "fs/budget.h"
+#include "fs/direct.h"
 #include "fs/flush.h"
 #include "fs/flusher.h"
 #include "fs/invalidate.h"
@@ -106,27 +107,6 @@ static int insert_locked(struct fold_data *d, uint64_t off, const uint8_t *data,
     return rc;
 }
 
-int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off,
-                    const uint8_t *data, uint32_t len, struct fold_buf *buf, bool kill_priv,
-                    uint64_t *dirty_bytes)
-{
-    if (off > FOLD_FILE_MAX || len > FOLD_FILE_MAX - off)
-        return -EFBIG;
-    struct fold_data *d;
-    int rc = fold_data_get(inode, &d);
-    if (rc != 0)
-        return rc;
-    fold_rwlock_write(&d->map);
-    rc = insert_locked(d, off, data, len, buf);
-    if (rc == 0) {
-        fold_buf_charge(buf, s->budget);
-        note_change(inode, off + len, kill_priv);
-        *dirty_bytes = d->dirty.bytes;
-    }
-    fold_rwlock_drop(&d->map);
-    return rc;
-}
-
 /* Room for `len` bytes in the inode's arena. Map lock held exclusively. */
 static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t len)
 {
@@ -143,25 +123,59 @@ static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t
     return a->mem + a->used;
 }
 
-int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off,
-                         const void *data, uint32_t len, bool kill_priv, uint64_t *dirty_bytes)
+/* What is written back from a mapping goes around direct writes that are newer. Map lock held
+ * exclusively. */
+static int insert_mapped_locked(struct fold_data *d, const struct fold_write *w,
+                                const uint8_t *data, struct fold_buf *buf)
 {
-    if (off > FOLD_FILE_MAX || len > FOLD_FILE_MAX - off)
+    uint64_t off = w->off, end = w->off + w->len, piece_end;
+    int rc = 0;
+    while (rc == 0 && fold_direct_piece_locked(d, &off, end, &piece_end)) {
+        rc = insert_locked(d, off, data + (off - w->off), (uint32_t)(piece_end - off), buf);
+        off = piece_end;
+    }
+    return rc;
+}
+
+/* Map lock held exclusively. */
+static int write_locked(struct fold_session *s, struct fold_data *d, const struct fold_write *w)
+{
+    const uint8_t *data = w->data;
+    struct fold_buf *buf = w->buf;
+    if (buf == NULL) {
+        uint8_t *room = arena_room(s, d, w->len);
+        if (room == NULL)
+            return -ENOMEM;
+        memcpy(room, data, w->len);
+        data = room;
+        buf = d->arena;
+        buf->used += w->len;
+    }
+    int rc = w->mapped ? insert_mapped_locked(d, w, data, buf)
+                       : insert_locked(d, w->off, data, w->len, buf);
+    if (w->buf != NULL && rc == 0)
+        fold_buf_charge(buf, s->budget);
+    return rc;
+}
+
+int fold_data_write(struct fold_session *s, struct fold_inode *inode, const struct fold_write *w,
+                    uint64_t *dirty_bytes)
+{
+    if (w->off > FOLD_FILE_MAX || w->len > FOLD_FILE_MAX - w->off)
         return -EFBIG;
     struct fold_data *d;
     int rc = fold_data_get(inode, &d);
     if (rc != 0)
         return rc;
     fold_rwlock_write(&d->map);
-    uint8_t *room = arena_room(s, d, len);
-    rc = room != NULL ? 0 : -ENOMEM;
+    if (w->direct && w->guard == NULL && atomic_load(&d->filled))
+        rc = FOLD_WRITE_GUARD;
+    else
+        rc = write_locked(s, d, w);
     if (rc == 0) {
-        memcpy(room, data, len);
-        rc = insert_locked(d, off, room, len, d->arena);
-    }
-    if (rc == 0) {
-        d->arena->used += len;
-        note_change(inode, off + len, kill_priv);
+        if (w->guard != NULL)
+            fold_direct_enter_locked(inode, w->guard);
+        note_change(inode, w->off + w->len, w->kill_priv);
         *dirty_bytes = d->dirty.bytes;
     }
     fold_rwlock_drop(&d->map);
@@ -190,6 +204,7 @@ int fold_data_truncate_locked(struct fold_inode *inode, uint64_t size, bool kill
         fold_lock_take(&inode->lock);
         inode->attr.size = size;
         fold_lock_drop(&inode->lock);
+        fold_direct_resized_locked(inode);
     }
     fold_rwlock_drop(&d->map);
     return rc;

@@ -49,6 +49,12 @@ struct fold_data {
                              none */
     struct fold_buf *arena; /* small writes are copied here */
 
+    struct fold_direct *direct; /* direct writes beside the kernel's page cache (fs/direct.h) */
+
+    unsigned direct_handles, cached_handles; /* open; guarded by the inode lock */
+    atomic_bool filled; /* the kernel may have read pages into its cache since the first of the
+                           handles that are open was opened */
+
     atomic_uint mappable;  /* open handles through which a shared mapping may write */
     atomic_int error;      /* the newest write-back error; negative code, 0 if none ever */
     atomic_uint error_seq; /* rises with each error, so that every handle reports each once */
@@ -71,19 +77,27 @@ int fold_data_truncate(struct fold_session *s, struct fold_inode *inode, uint64_
 /* The same for an inode with data, with the flush lock held; fold_flusher_note is left to do. */
 int fold_data_truncate_locked(struct fold_inode *inode, uint64_t size, bool kill_priv) FOLD_MUST;
 
-/*
- * Puts bytes into the dirty list: `buf` holds data[0..len) and a reference to it is taken. Size and
- * times of the inode follow. *dirty_bytes is what the inode has dirty now. -EFBIG, -ENOMEM,
- * -ESTALE.
- */
-int fold_data_write(struct fold_session *s, struct fold_inode *inode, uint64_t off,
-                    const uint8_t *data, uint32_t len, struct fold_buf *buf, bool kill_priv,
-                    uint64_t *dirty_bytes) FOLD_MUST;
+/* A request to write. */
+struct fold_write {
+    uint64_t off;
+    const uint8_t *data;
+    uint32_t len;
+    struct fold_buf *buf; /* holds the data, and is kept; NULL: the data is copied */
+    bool kill_priv;
+    bool mapped; /* a page that was stored to through a mapping, written back by the kernel */
+    bool direct; /* it passes by the kernel's page cache */
+    struct fold_direct *guard; /* for a direct write beside pages in the kernel's cache, or NULL */
+};
 
-/* The same for bytes that stay the caller's: they are copied. */
-int fold_data_write_copy(struct fold_session *s, struct fold_inode *inode, uint64_t off,
-                         const void *data, uint32_t len, bool kill_priv,
-                         uint64_t *dirty_bytes) FOLD_MUST;
+/* What fold_data_write returns if the write needs a guard; nothing was done. */
+#define FOLD_WRITE_GUARD 1
+
+/*
+ * Puts bytes into the dirty list. Size and times of the inode follow. *dirty_bytes is what the
+ * inode has dirty now. On success a guard given is entered (fs/direct.h). -EFBIG, -ENOMEM.
+ */
+int fold_data_write(struct fold_session *s, struct fold_inode *inode, const struct fold_write *w,
+                    uint64_t *dirty_bytes) FOLD_MUST;
 
 /* Records a write-back error for all open handles. */
 void fold_data_fail(struct fold_data *d, int code);

@@ -54,7 +54,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     want(conn, FUSE_CAP_POSIX_ACL, true);
     want(conn, FUSE_CAP_READDIRPLUS, true);
     want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
-    want(conn, FUSE_CAP_ASYNC_DIO, true);
+    want(conn, FUSE_CAP_ASYNC_DIO, false);
     want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
     want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
     want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);

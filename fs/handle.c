@@ -73,6 +73,59 @@ static int enter(struct fold_session *s, struct fold_inode *inode, bool truncate
     return rc;
 }
 
+/*
+ * Does a handle pass by the kernel's page cache? The mode is fixed at open.
+ * - Who only writes does: a stream is not put into a page cache that nobody may read. What the
+ *   cache has of the range is dropped before the reply (fs/direct.h).
+ * - Who reads beside such a writer does as well, so that nothing has to be dropped.
+ * - Everybody else uses the cache, and all of them do. Mapping a file through a direct handle drops
+ *   the whole cache of it; while a buffered write is on its way that would let an old page come
+ * back for good. So handles that can be mapped have the same mode as those that are open already.
+ * The inode lock is held.
+ */
+static bool choose_direct_locked(const struct fold_session *s, const struct fold_data *d, int flags)
+{
+    if (!s->direct_io_ok)
+        return false;
+    /* Reads that the kernel answers by itself would leave no access time. */
+    if (s->opt.atime == FOLD_ATIME_STRICT || (flags & O_ACCMODE) == O_WRONLY)
+        return true;
+    if (d->cached_handles > 0)
+        return false;
+    return d->direct_handles > 0;
+}
+
+static void enter_mode(struct fold_session *s, struct fold_handle *h)
+{
+    struct fold_data *d = h->inode->data;
+    fold_lock_take(&h->inode->lock);
+    if (d->direct_handles + d->cached_handles == 0)
+        atomic_store(&d->filled, false); /* there is no mapping, and nobody reads */
+    h->direct = choose_direct_locked(s, d, h->flags);
+    if (h->direct)
+        d->direct_handles++;
+    else
+        d->cached_handles++;
+    fold_lock_drop(&h->inode->lock);
+}
+
+static void leave_mode(struct fold_handle *h)
+{
+    struct fold_data *d = h->inode->data;
+    fold_lock_take(&h->inode->lock);
+    if (h->direct)
+        d->direct_handles--;
+    else
+        d->cached_handles--;
+    fold_lock_drop(&h->inode->lock);
+}
+
+int fold_handle_error(struct fold_handle *h, int rc)
+{
+    int earlier = fold_data_error(h->inode->data, &h->error_seen);
+    return rc != 0 ? rc : earlier;
+}
+
 int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
                      bool kill_priv, struct fold_turn *turn, struct fold_handle **out)
 {
@@ -95,9 +148,7 @@ int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags
     fold_refold_resume(s->refolder, inode);
     h->inode = inode;
     h->flags = flags;
-    /* Reads that the kernel answers by itself would leave no access time. */
-    h->direct =
-        s->direct_io_ok && ((flags & O_ACCMODE) == O_WRONLY || s->opt.atime == FOLD_ATIME_STRICT);
+    enter_mode(s, h);
     if ((flags & O_ACCMODE) == O_RDWR)
         atomic_fetch_add(&d->mappable, 1);
     atomic_init(&h->error_seen, atomic_load(&d->error_seq));
@@ -120,6 +171,7 @@ void fold_handle_close(struct fold_session *s, struct fold_handle *h)
     fold_lock_drop(&s->handles->lock);
     if ((h->flags & O_ACCMODE) == O_RDWR)
         atomic_fetch_sub(&h->inode->data->mappable, 1);
+    leave_mode(h);
     fold_inode_close(s, h->inode);
     fold_itable_put(s->inodes, h->inode);
     free(h);

@@ -49,6 +49,10 @@ void fold_handles_destroy(struct fold_session *s, struct fold_handles *all);
 int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags, bool truncate,
                      bool kill_priv, struct fold_turn *turn, struct fold_handle **out) FOLD_MUST;
 
+/* The result `rc` of storing, or if that is 0 an error met earlier in the background that this
+ * handle has not been told. */
+int fold_handle_error(struct fold_handle *h, int rc);
+
 void fold_handle_close(struct fold_session *s, struct fold_handle *h);
 
 #endif

@@ -165,6 +165,7 @@ static struct fold_inode *object_create(const struct fold_attr *attr)
     inode->type = attr->mode & S_IFMT;
     inode->attr = *attr;
     inode->disk_size = attr->size;
+    inode->shown_size = UINT64_MAX;
     fold_lock_init(&inode->names, FOLD_RANK_DIR, "inode.names");
     fold_lock_init(&inode->lock, FOLD_RANK_ATTR, "inode.lock");
     return inode;
@@ -466,6 +467,7 @@ void fold_itable_forget(struct fold_itable *t, fold_ino ino, uint64_t n)
 void fold_itable_ghost_locked(struct fold_itable *t, struct fold_inode *inode)
 {
     inode->ghost = true;
+    inode->attr_dirty = false; /* there is nothing left to store it in */
     struct shard *sh = shard_of(t, inode->ino);
     fold_lock_take(&sh->lock);
     inode->forgettable = true;

@@ -28,6 +28,7 @@ struct fold_inode {
     struct fold_attr attr;  /* as users see it now, but `mapped` is what the catalog has */
     uint64_t
         disk_size; /* size the catalog may state: no unwritten byte lies below it (regular files) */
+    uint64_t shown_size;  /* others are shown no greater size for now (fs/direct.h) */
     bool attr_dirty;      /* attr differs from the catalog in times or size */
     bool ghost;           /* removed from the catalog; lives until the kernel forgets it */
     bool unnamed;         /* made without a name, had none yet: may be given one */

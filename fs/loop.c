@@ -233,6 +233,7 @@ static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
     uint32_t word = 0;
     fold_raw_request.unique = h.unique;
     fold_raw_request.kill_priv = false;
+    fold_raw_request.direct = false;
     fold_raw_request.unnamed = h.opcode == OPCODE_TMPFILE;
     if (fold_raw_request.unnamed) {
         h.opcode = FUSE_CREATE;
@@ -243,6 +244,13 @@ static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
         if (left >= sizeof(struct fuse_write_in))
             memcpy(&word, arg + offsetof(struct fuse_write_in, write_flags), sizeof word);
         fold_raw_request.kill_priv = (word & FUSE_WRITE_KILL_SUIDGID) != 0;
+        /* Only what goes to the page cache and from it has no owner of locks. */
+        fold_raw_request.direct = (word & FUSE_WRITE_LOCKOWNER) != 0;
+        break;
+    case FUSE_READ:
+        if (left >= sizeof(struct fuse_read_in))
+            memcpy(&word, arg + offsetof(struct fuse_read_in, read_flags), sizeof word);
+        fold_raw_request.direct = (word & FUSE_READ_LOCKOWNER) != 0;
         break;
     case FUSE_SETATTR:
         if (left >= sizeof(struct fuse_setattr_in))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files: create, open, read, write, flush, fsync, release. Short work is done on the loop's
- * thread; what may wait for the disk or for much data goes to the worker pool, which replies.
+ * Open files: create, open, read, flush, fsync, release; fs/ops_write.c has writing. Short work is
+ * done on the loop's thread; what may wait for the disk or for much data goes to the worker pool,
+ * which replies.
  */
 #include "fs/ops.h"
 
 #include "fs/caller.h"
-#include "fs/budget.h"
 #include "fs/creation.h"
 #include "fs/data.h"
 #include "fs/flush.h"
@@ -27,8 +27,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* A write request of at least this size hands over its buffer instead of being copied. */
-#define STEAL_BYTES (256u << 10)
 /* More pieces than a reply can list are copied together. */
 #define MOST_PIECES 1000u
 /* Dirty data up to this size is stored on the loop's thread at close. */
@@ -36,40 +34,30 @@
 /* Requests of a sequential reader from this size on pass by the cache of decoded chunks. */
 #define STREAM_BYTES (64u << 10)
 
-static struct fold_handle *handle_of(const struct fuse_file_info *fi)
-{
-    return (struct fold_handle *)(uintptr_t)fi->fh;
-}
-
 /* A request that a worker may finish. */
 struct task {
     struct fold_turn turn;
     fuse_req_t req;
     struct fold_session *session;
     struct fold_handle *handle; /* open until the task has replied, or owned by it (release) */
-    size_t count;               /* bytes of a synchronous write */
 };
 
 /* NULL if memory is short: then the request has been answered. */
-static struct task *new_task(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h,
-                             size_t count)
+static struct task *new_task(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h)
 {
     struct task *t = malloc(sizeof *t);
     if (t == NULL) {
         fold_reply(req, -ENOMEM);
         return NULL;
     }
-    *t = (struct task){.turn = {.fn = fn, .arg = t},
-                       .req = req,
-                       .session = fold_req_session(req),
-                       .handle = h,
-                       .count = count};
+    *t = (struct task){
+        .turn = {.fn = fn, .arg = t}, .req = req, .session = fold_req_session(req), .handle = h};
     return t;
 }
 
-static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h, size_t count)
+static void defer(void (*fn)(void *arg), fuse_req_t req, struct fold_handle *h)
 {
-    struct task *t = new_task(fn, req, h, count);
+    struct task *t = new_task(fn, req, h);
     if (t != NULL && fold_workers_submit(t->session->workers, fn, t) != 0)
         fn(t);
 }
@@ -84,9 +72,12 @@ static int open_handle(struct fold_session *s, struct fold_inode *inode, struct 
         return rc;
     fi->fh = (uintptr_t)h;
     fi->direct_io = h->direct;
-    /* Writers keep what they share with each other, at the price of an access time. */
+    /* The kernel's cache is never dropped at open: a page of a write that is on its way would be
+     * read again, old, and stay. But then a read may not reach us: the open counts as one. */
+    fi->keep_cache = true;
     bool reads_only = (fi->flags & (O_ACCMODE | O_NOATIME)) == O_RDONLY;
-    fi->keep_cache = !h->direct && !(reads_only && fold_inode_atime_due(s, inode));
+    if (reads_only && !h->direct)
+        fold_inode_opened_to_read(s, inode);
     return 0;
 }
 
@@ -100,7 +91,8 @@ static void answer_open(fuse_req_t req, struct fold_inode *inode, const struct f
         fold_itable_put(s->inodes, inode);
         fold_reply(req, rc);
     } else if (fuse_reply_open(req, fi) == -ENOENT) {
-        fold_handle_close(s, handle_of(fi)); /* the caller was interrupted: no release will come */
+        fold_handle_close(
+            s, fold_handle_of(fi)); /* the caller was interrupted: no release will come */
     }
 }
 
@@ -189,13 +181,13 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct fuse_entry_param e;
     rc = fold_reply_entry_fill(s, inode, &e);
     if (rc != 0) {
-        fold_handle_close(s, handle_of(fi));
+        fold_handle_close(s, fold_handle_of(fi));
         fold_reply(req, rc);
         return;
     }
     if (fuse_reply_create(req, &e, fi) == -ENOENT) {
         fold_itable_forget(s->inodes, e.ino, 1);
-        fold_handle_close(s, handle_of(fi));
+        fold_handle_close(s, fold_handle_of(fi));
     }
 }
 
@@ -215,10 +207,11 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
     (void)ino;
     struct fold_session *s = fold_req_session(req);
-    struct fold_handle *h = handle_of(fi);
+    struct fold_handle *h = fold_handle_of(fi);
     struct fold_inode *inode = h->inode;
     uint64_t run = fold_readahead_note(&h->ahead, (uint64_t)off, (uint64_t)off + size);
-    struct fold_read r = {.stream = run > 0 && size >= STREAM_BYTES};
+    struct fold_read r = {.fills = !fold_raw_request.direct,
+                          .stream = run > 0 && size >= STREAM_BYTES};
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
     if ((fi->flags & O_NOATIME) == 0)
         fold_inode_touch_atime(s, inode);
@@ -238,82 +231,25 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         fold_readahead_start(s, inode, from, len);
 }
 
-/* The result of storing, or an error met earlier in the background that this handle has not been
- * told. */
-static int settle(struct fold_handle *h, int rc)
-{
-    int earlier = fold_data_error(h->inode->data, &h->error_seen);
-    return rc != 0 ? rc : earlier;
-}
-
-static void sync_write_task(void *arg)
-{
-    struct task *t = arg;
-    int rc = fold_flush_fsync(t->session, t->handle->inode, &t->turn);
-    if (rc == FOLD_TURN_WAITS)
-        return;
-    rc =
-        settle(t->handle, rc); /* somebody else may have tried to store these very bytes, in vain */
-    if (rc != 0)
-        fold_reply(t->req, rc);
-    else
-        fuse_reply_write(t->req, t->count);
-    free(t);
-}
-
-static void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
-                         struct fuse_file_info *fi)
-{
-    (void)ino;
-    struct fold_session *s = fold_req_session(req);
-    struct fold_handle *h = handle_of(fi);
-    const struct fuse_buf *b = &in->buf[0];
-    bool kill_priv = fold_raw_request.kill_priv;
-    uint64_t dirty = 0;
-    int rc =
-        in->count == 1 && (b->flags & FUSE_BUF_IS_FD) == 0 && b->size <= UINT32_MAX ? 0 : -EINVAL;
-    if (rc == 0)
-        rc = fold_space_admit(s, b->size);
-    if (rc == 0) {
-        fold_caller_modifies(req, h->inode, kill_priv);
-        struct fold_buf *mine = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
-        rc = mine != NULL ? fold_data_write(s, h->inode, (uint64_t)off, b->mem, (uint32_t)b->size,
-                                            mine, kill_priv, &dirty)
-                          : fold_data_write_copy(s, h->inode, (uint64_t)off, b->mem,
-                                                 (uint32_t)b->size, kill_priv, &dirty);
-        fold_invalidate_attr(s, h->inode);
-    }
-    if (rc != 0) {
-        fold_reply(req, rc);
-        return;
-    }
-    fold_flusher_note(s->flusher, h->inode, dirty);
-    /* A page written back from a mapping is made durable by the request that follows, if at all. */
-    if (((h->flags | fi->flags) & O_DSYNC) != 0 && !fi->writepage)
-        defer(sync_write_task, req, h, b->size);
-    else
-        fold_budget_reply_write(s->budget, req, b->size);
-}
-
 static void flush_task(void *arg)
 {
     struct task *t = arg;
     int rc = fold_flush_in_turn(t->session, t->handle->inode, &t->turn);
     if (rc == FOLD_TURN_WAITS)
         return;
-    fold_reply(t->req, settle(t->handle, rc));
+    fold_reply(t->req, fold_handle_error(t->handle, rc));
     free(t);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    struct fold_handle *h = handle_of(fi);
+    struct fold_handle *h = fold_handle_of(fi);
     if ((h->flags & O_ACCMODE) == O_RDONLY) {
         fold_reply(req, 0);
         return;
     }
-    struct task *t = new_task(flush_task, req, h, 0);
+    struct task *t = new_task(flush_task, req, h);
     if (t == NULL)
         return;
     if (fold_data_pending(h->inode) <= SMALL_FLUSH ||
@@ -327,7 +263,7 @@ static void fsync_task(void *arg)
     int rc = fold_flush_fsync(t->session, t->handle->inode, &t->turn);
     if (rc == FOLD_TURN_WAITS)
         return;
-    rc = settle(t->handle, rc);
+    rc = fold_handle_error(t->handle, rc);
     atomic_fetch_sub(&t->session->fsyncs, 1);
     fold_reply(t->req, rc);
     free(t);
@@ -338,9 +274,9 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
     (void)ino;
     (void)datasync; /* size and recipe go together: there is nothing to leave out */
     struct fold_session *s = fold_req_session(req);
-    struct fold_handle *h = handle_of(fi);
+    struct fold_handle *h = fold_handle_of(fi);
     /* A lone fsync is fastest right here; others must not keep the loop's threads waiting. */
-    struct task *t = new_task(fsync_task, req, h, 0);
+    struct task *t = new_task(fsync_task, req, h);
     if (t == NULL)
         return;
     if (atomic_fetch_add(&s->fsyncs, 1) == 0 || fold_workers_submit(s->workers, fsync_task, t) != 0)
@@ -364,9 +300,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
     (void)ino;
     struct fold_session *s = fold_req_session(req);
-    struct fold_handle *h = handle_of(fi);
+    struct fold_handle *h = fold_handle_of(fi);
     if ((h->flags & O_ACCMODE) != O_RDONLY && fold_data_dirty(h->inode)) {
-        defer(release_task, req, h, 0);
+        defer(release_task, req, h);
         return;
     }
     fold_handle_close(s, h);
@@ -378,7 +314,7 @@ void fold_ops_file(struct fuse_lowlevel_ops *ops)
     ops->open = op_open;
     ops->create = op_create;
     ops->read = op_read;
-    ops->write_buf = op_write_buf;
+    ops->write_buf = fold_op_write_buf;
     ops->flush = op_flush;
     ops->fsync = op_fsync;
     ops->release = op_release;

@@ -33,7 +33,7 @@
 
 static struct fold_inode *inode_of(const struct fuse_file_info *fi)
 {
-    return ((struct fold_handle *)(uintptr_t)fi->fh)->inode;
+    return fold_handle_of(fi)->inode;
 }
 
 struct task {

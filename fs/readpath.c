@@ -6,6 +6,7 @@
  */
 #include "fs/readpath.h"
 
+#include "fs/direct.h"
 #include "fs/chunkcache.h"
 #include "fs/pagecache.h"
 #include "fs/session.h"
@@ -316,6 +317,8 @@ int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t
     r->gate_token = fold_gate_enter(s->gate);
     r->inside = true;
     fold_rwlock_read(&d->map);
+    if (r->fills)
+        fold_direct_filling_locked(d, off, len);
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;
     fold_lock_drop(&inode->lock);

@@ -26,6 +26,7 @@ struct fold_read {
     unsigned gate_token;
     struct fold_extent last; /* the last chunk extent met, for prefetching; kind 0 if none */
     bool more;               /* the file goes on behind what was asked for */
+    bool fills;              /* set by the caller: the kernel keeps the bytes in its page cache */
     bool stream;             /* set by the caller: nobody will ask for these bytes again soon */
     uint8_t *scratch;        /* of this thread, for the decoded chunks of a stream; or NULL */
     size_t scratch_len;
@@ -33,8 +34,8 @@ struct fold_read {
 
 /*
  * Collects [off, off+len) of a regular file, clipped at its size. Takes the map lock shared and the
- * inode lock. `r` must be zeroed but for `stream`; fini it in every case. -EIO and the errors of
- * fold_store_view: nothing may be used.
+ * inode lock. `r` must be zeroed but for `stream` and `fills`; fini it in every case. -EIO and the
+ * errors of fold_store_view: nothing may be used.
  */
 int fold_read_collect(struct fold_session *s, struct fold_inode *inode, uint64_t off, size_t len,
                       struct fold_read *r) FOLD_MUST;

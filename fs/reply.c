@@ -45,6 +45,7 @@ void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct st
     (void)s;
     fold_lock_take(&inode->lock);
     struct fold_attr attr = inode->attr;
+    attr.size = FOLD_MIN(attr.size, inode->shown_size);
     bool content = inode->data != NULL;
     fold_lock_drop(&inode->lock);
     fold_reply_fill(&attr, content ? fold_data_mapped(inode) : attr.mapped, st);
@@ -59,7 +60,8 @@ static double attr_timeout(struct fold_inode *inode)
     if (d == NULL)
         return TIMEOUT_SECONDS;
     fold_rwlock_read(&d->map);
-    bool unsaved = d->dirty.bytes > 0 || d->flushing.bytes > 0 || d->hidden_from != UINT64_MAX;
+    bool unsaved = d->direct != NULL || d->dirty.bytes > 0 || d->flushing.bytes > 0 ||
+                   d->hidden_from != UINT64_MAX;
     fold_rwlock_drop(&d->map);
     return unsaved ? 0 : TIMEOUT_SECONDS;
 }

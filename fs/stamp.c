@@ -7,6 +7,7 @@
 
 #include "fs/change.h"
 #include "fs/flush.h"
+#include "fs/invalidate.h"
 #include "fs/session.h"
 
 #define DAY_SECONDS (24 * 3600)
@@ -33,27 +34,27 @@ static bool due_locked(const struct fold_session *s, const struct fold_inode *in
     return s->opt.atime == FOLD_ATIME_STRICT || relatime_due(&inode->attr, now);
 }
 
-bool fold_inode_atime_due(const struct fold_session *s, struct fold_inode *inode)
+bool fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode)
 {
     if (!kept(s))
         return false;
     struct timespec now = fold_change_now();
     fold_lock_take(&inode->lock);
     bool due = due_locked(s, inode, now);
-    fold_lock_drop(&inode->lock);
-    return due;
-}
-
-void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode)
-{
-    if (!kept(s))
-        return;
-    struct timespec now = fold_change_now();
-    fold_lock_take(&inode->lock);
-    if (due_locked(s, inode, now)) {
+    if (due) {
         inode->attr.atime = now;
         if (!inode->ghost)
             fold_flush_attr_dirty_locked(s, inode);
     }
+    fold_lock_drop(&inode->lock);
+    return due;
+}
+
+void fold_inode_opened_to_read(struct fold_session *s, struct fold_inode *inode)
+{
+    if (!fold_inode_touch_atime(s, inode))
+        return;
+    fold_lock_take(&inode->lock);
+    fold_inode_changed_locked(inode);
     fold_lock_drop(&inode->lock);
 }

@@ -11,14 +11,15 @@ struct fold_session;
 
 /*
  * The inode's content was read just now: moves its access time as the mount options (relatime,
- * noatime, strictatime) say. Takes the inode lock; the catalog follows in the background.
+ * noatime, strictatime) say. True if it moved. Takes the inode lock; the catalog follows in the
+ * background.
  */
-void fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode);
+bool fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode);
 
 /*
- * Whether a read moves the access time now. If so it must reach us: what the kernel holds of the
- * content has to go at open. Takes the inode lock.
+ * It was opened to be read, perhaps out of the kernel's cache: that counts as a read.
+ * fold_invalidate_attr is left to do.
  */
-bool fold_inode_atime_due(const struct fold_session *s, struct fold_inode *inode);
+void fold_inode_opened_to_read(struct fold_session *s, struct fold_inode *inode);
 
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A volume opened without a mount, and one file with a model of what it must hold: the rig of the
- * tests of everything between a write and the store. Small knobs make a few kilobytes cross every
- * limit.
+ * A volume opened without a mount, and one file with a model of what it must hold: for the tests of
+ * everything between a write and the store. Small knobs make a few kilobytes cross every limit.
  */
 #ifndef FOLD_TESTS_FS_CONTENT_RIG_H
 #define FOLD_TESTS_FS_CONTENT_RIG_H
@@ -87,9 +86,8 @@ static inline void rig_setup_chunks(struct rig *r, uint32_t chunker, uint32_t ch
     assert_int_equal(fold_session_open(r->store, &opt, &r->session), 0);
     struct fold_txn *t = fold_txn_begin(fold_session_catalog(r->session));
     struct fold_attr attr = {.ino = RIG_INO, .mode = S_IFREG | 0644, .nlink = 1};
-    fold_lsn lsn;
     fold_inode_store(t, &attr);
-    assert_int_equal(fold_txn_commit(t, &lsn), 0);
+    assert_int_equal(fold_txn_commit(t, &(fold_lsn){0}), 0);
     assert_int_equal(fold_session_close(r->session), 0);
     r->model = calloc(1, RIG_ROOM);
     assert_non_null(r->model);
@@ -110,15 +108,20 @@ static inline void rig_teardown(struct rig *r)
     free(r->model);
 }
 
+static inline int rig_write_bytes(struct fold_session *s, struct fold_inode *i, uint64_t off,
+                                  const void *p, uint32_t len, bool kill, uint64_t *dirty)
+{
+    return fold_data_write(s, i, &(struct fold_write){off, p, len, .kill_priv = kill}, dirty);
+}
+
 /* Writes `len` bytes at `off`, random ones or zeros. */
 static inline int rig_write(struct rig *r, uint64_t off, uint32_t len, bool zeros)
 {
     uint8_t *bytes = calloc(1, len);
-    uint64_t dirty;
     assert_non_null(bytes);
     for (uint32_t i = 0; !zeros && i < len; i++)
         bytes[i] = (uint8_t)rig_below(r, 256);
-    int rc = fold_data_write_copy(r->session, r->inode, off, bytes, len, false, &dirty);
+    int rc = rig_write_bytes(r->session, r->inode, off, bytes, len, false, &(uint64_t){0});
     if (rc == 0) {
         memcpy(r->model + off, bytes, len);
         r->size = FOLD_MAX(r->size, off + len);

@@ -63,15 +63,15 @@ static void largest_file(void **state)
     struct rig r;
     uint64_t dirty;
     rig_setup(&r);
-    assert_int_equal(fold_data_write_copy(r.session, r.inode, FOLD_FILE_MAX, "x", 1, false, &dirty),
+    assert_int_equal(rig_write_bytes(r.session, r.inode, FOLD_FILE_MAX, "x", 1, false, &dirty),
                      -EFBIG);
-    assert_int_equal(fold_data_write_copy(r.session, r.inode, UINT64_MAX, "x", 1, false, &dirty),
+    assert_int_equal(rig_write_bytes(r.session, r.inode, UINT64_MAX, "x", 1, false, &dirty),
                      -EFBIG);
     assert_int_equal(
         fold_data_truncate(r.session, r.inode, (uint64_t)FOLD_FILE_MAX + 1, false, NULL), -EFBIG);
     rig_check(&r);
-    assert_int_equal(
-        fold_data_write_copy(r.session, r.inode, FOLD_FILE_MAX - 1, "x", 1, false, &dirty), 0);
+    assert_int_equal(rig_write_bytes(r.session, r.inode, FOLD_FILE_MAX - 1, "x", 1, false, &dirty),
+                     0);
     assert_int_equal(fold_flush_inode(r.session, r.inode), 0);
     rig_check_clean(&r);
     struct fold_read read = {0};
@@ -100,8 +100,8 @@ static void no_memory(void **state)
     uint64_t dirty;
     for (unsigned i = 0; i < 100; i++) {
         refusing = true;
-        int rc = fold_data_write_copy(r.session, r.inode, rig_below(&r, 200000), bytes,
-                                      sizeof bytes, false, &dirty);
+        int rc = rig_write_bytes(r.session, r.inode, rig_below(&r, 200000), bytes, sizeof bytes,
+                                 false, &dirty);
         refusing = false;
         assert_int_equal(rc, -ENOMEM);
         rig_check(&r);
@@ -122,9 +122,9 @@ static void privileges(void **state)
     for (unsigned i = 0; i < FOLD_ARRAY_LEN(modes); i++) {
         uint64_t dirty;
         r.inode->attr.mode = S_IFREG | modes[i][0];
-        assert_int_equal(fold_data_write_copy(r.session, r.inode, 0, "x", 1, false, &dirty), 0);
+        assert_int_equal(rig_write_bytes(r.session, r.inode, 0, "x", 1, false, &dirty), 0);
         assert_int_equal(r.inode->attr.mode, S_IFREG | modes[i][0]);
-        assert_int_equal(fold_data_write_copy(r.session, r.inode, 0, "x", 1, true, &dirty), 0);
+        assert_int_equal(rig_write_bytes(r.session, r.inode, 0, "x", 1, true, &dirty), 0);
         assert_int_equal(r.inode->attr.mode, S_IFREG | modes[i][1]);
         r.inode->attr.mode = S_IFREG | modes[i][0];
         assert_int_equal(fold_data_truncate(r.session, r.inode, 0, true, NULL), 0);

@@ -17,9 +17,9 @@ static void fill(struct rig *r)
 {
     uint64_t dirty;
     for (uint64_t i = 0; i < PAGES; i++)
-        assert_int_equal(fold_data_write_copy(r->session, r->inode, i * FOLD_PAGE_BYTES + 100, "x",
-                                              1, false, &dirty),
-                         0);
+        assert_int_equal(
+            rig_write_bytes(r->session, r->inode, i * FOLD_PAGE_BYTES + 100, "x", 1, false, &dirty),
+            0);
     assert_int_equal(fold_flush_inode(r->session, r->inode), 0);
 }
 

@@ -26,7 +26,7 @@ static void *write_all_the_time(void *arg)
         uint8_t byte = (uint8_t)rig_random_mixed(&seed);
         uint64_t off = rig_random_mixed(&seed) % 100000;
         assert_int_equal(
-            fold_data_write_copy(w->rig->session, w->rig->inode, off, &byte, 1, false, &dirty), 0);
+            rig_write_bytes(w->rig->session, w->rig->inode, off, &byte, 1, false, &dirty), 0);
         atomic_fetch_add(&w->writes, 1);
     }
     return NULL;

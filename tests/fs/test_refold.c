@@ -55,7 +55,7 @@ static void write_straight(struct rig *r)
     uint64_t dirty;
     assert_int_equal(fold_itable_add(r->session->inodes, &attr, &inode), 0);
     assert_int_equal(
-        fold_data_write_copy(r->session, inode, 0, r->model, (uint32_t)r->size, false, &dirty), 0);
+        rig_write_bytes(r->session, inode, 0, r->model, (uint32_t)r->size, false, &dirty), 0);
     assert_int_equal(fold_flush_inode(r->session, inode), 0);
     fold_itable_put(r->session->inodes, inode);
 }
@@ -86,15 +86,15 @@ static void draw(struct rig *r, uint64_t len)
             zeros = zeros && r->model[off + i] == 0;
         if (zeros && rig_below(r, 2) == 0)
             continue; /* stays a hole */
-        assert_int_equal(fold_data_write_copy(r->session, r->inode, off, r->model + off,
-                                              (uint32_t)size, false, &dirty),
+        assert_int_equal(rig_write_bytes(r->session, r->inode, off, r->model + off, (uint32_t)size,
+                                         false, &dirty),
                          0);
         if (rig_below(r, 8) == 0)
             assert_int_equal(fold_flush_inode(r->session, r->inode), 0);
     }
     uint64_t rest = pieces * 1500ull, dirty;
-    assert_int_equal(fold_data_write_copy(r->session, r->inode, rest, r->model + rest,
-                                          (uint32_t)(len - rest), false, &dirty),
+    assert_int_equal(rig_write_bytes(r->session, r->inode, rest, r->model + rest,
+                                     (uint32_t)(len - rest), false, &dirty),
                      0);
     assert_int_equal(fold_flush_inode(r->session, r->inode), 0);
 }
@@ -146,11 +146,10 @@ static void sparse(void **state)
             for (unsigned k = 0; k < sizeof bytes; k++)
                 bytes[k] = (uint8_t)rig_below(&r, 256);
             assert_int_equal(
-                fold_data_write_copy(r.session, r.inode, off, bytes, sizeof bytes, false, &dirty),
-                0);
+                rig_write_bytes(r.session, r.inode, off, bytes, sizeof bytes, false, &dirty), 0);
             assert_int_equal(fold_flush_inode(r.session, r.inode), 0);
             assert_int_equal(
-                fold_data_write_copy(r.session, r.inode, off + 700, "new", 3, false, &dirty), 0);
+                rig_write_bytes(r.session, r.inode, off + 700, "new", 3, false, &dirty), 0);
             assert_int_equal(fold_flush_inode(r.session, r.inode), 0);
         }
         assert_int_equal(fold_refolder_run(r.session->refolder, NULL), 0);
