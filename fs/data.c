@@ -19,6 +19,9 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+/* What st_blocks is rounded to where it is not known exactly. */
+#define BLOCK_BYTES 4096u
+
 int fold_data_get(struct fold_inode *inode, struct fold_data **out)
 {
     fold_lock_take(&inode->lock);
@@ -265,8 +268,10 @@ uint64_t fold_data_mapped(struct fold_inode *inode)
     /* What the recipe still has beyond a cut-off no longer counts; what is dirty may replace what
      * is mapped. */
     uint64_t kept = FOLD_MIN(mapped, hidden_from);
+    if (kept + pending == 0 && size > 0 && atomic_load(&d->mappable) > 0)
+        return BLOCK_BYTES; /* tar takes a file without any block for a hole, unlooked */
     if (pending == 0)
         return kept;
-    uint64_t most = (size + 4095) / 4096 * 4096;
+    uint64_t most = (size + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
     return FOLD_MIN(kept + pending, FOLD_MAX(most, kept));
 }

@@ -118,7 +118,10 @@ void fold_data_kill_priv_locked(struct fold_inode *inode) FOLD_REQUIRES(inode->l
 /* Largest size of a file. */
 #define FOLD_FILE_MAX INT64_MAX
 
-/* Bytes for st_blocks: mapped plus dirty bytes not yet stored. Inode lock NOT held. */
+/*
+ * Bytes for st_blocks: mapped plus dirty bytes not yet stored; never none of a file in which a
+ * mapping may have stored what the kernel has not written back yet. Inode lock NOT held.
+ */
 uint64_t fold_data_mapped(struct fold_inode *inode);
 
 #endif

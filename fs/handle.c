@@ -7,6 +7,7 @@
 #include "fs/creation.h"
 #include "fs/data.h"
 #include "fs/flusher.h"
+#include "fs/invalidate.h"
 #include "fs/refold.h"
 #include "fs/session.h"
 
@@ -102,6 +103,11 @@ static void enter_mode(struct fold_session *s, struct fold_handle *h)
     if (d->direct_handles + d->cached_handles == 0)
         atomic_store(&d->filled, false); /* there is no mapping, and nobody reads */
     h->direct = choose_direct_locked(s, d, h->flags);
+    if ((h->flags & O_ACCMODE) == O_RDWR) {
+        atomic_fetch_add(&d->mappable, 1);
+        if (h->inode->attr.mapped == 0) /* it is said to have a block from now on */
+            fold_inode_changed_locked(h->inode);
+    }
     if (h->direct)
         d->direct_handles++;
     else
@@ -117,6 +123,8 @@ static void leave_mode(struct fold_handle *h)
         d->direct_handles--;
     else
         d->cached_handles--;
+    if ((h->flags & O_ACCMODE) == O_RDWR)
+        atomic_fetch_sub(&d->mappable, 1);
     fold_lock_drop(&h->inode->lock);
 }
 
@@ -149,8 +157,6 @@ int fold_handle_open(struct fold_session *s, struct fold_inode *inode, int flags
     h->inode = inode;
     h->flags = flags;
     enter_mode(s, h);
-    if ((flags & O_ACCMODE) == O_RDWR)
-        atomic_fetch_add(&d->mappable, 1);
     atomic_init(&h->error_seen, atomic_load(&d->error_seq));
     struct fold_handles *all = s->handles;
     fold_lock_take(&all->lock);
@@ -169,8 +175,6 @@ void fold_handle_close(struct fold_session *s, struct fold_handle *h)
     h->prev->next = h->next;
     h->next->prev = h->prev;
     fold_lock_drop(&s->handles->lock);
-    if ((h->flags & O_ACCMODE) == O_RDWR)
-        atomic_fetch_sub(&h->inode->data->mappable, 1);
     leave_mode(h);
     fold_inode_close(s, h->inode);
     fold_itable_put(s->inodes, h->inode);

@@ -8,6 +8,7 @@
 #include "fs/ops.h"
 
 #include "fs/aclstore.h"
+#include "fs/callback.h"
 #include "fs/caller.h"
 #include "fs/change.h"
 #include "fs/data.h"
@@ -110,16 +111,6 @@ static int set_attr(fuse_req_t req, struct fold_inode *inode, const struct stat 
     return fold_change_commit(&c);
 }
 
-/* A change of the size, perhaps with others. */
-struct resize {
-    struct fold_turn turn;
-    fuse_req_t req;
-    struct fold_inode *inode;
-    struct stat st;
-    int others; /* FUSE_SET_ATTR_* besides the size */
-    bool kill_priv;
-};
-
 /* The result of a change; the reference on the inode is given up. */
 static void answer(fuse_req_t req, struct fold_inode *inode, int rc)
 {
@@ -131,6 +122,62 @@ static void answer(fuse_req_t req, struct fold_inode *inode, int rc)
         fold_reply_attr(req, inode);
     fold_itable_put(s->inodes, inode);
 }
+
+/* Times to be set in a file that is mapped. */
+struct timing {
+    fuse_req_t req;
+    struct fold_inode *inode;
+    struct stat st;
+    int to_set;
+    struct fold_callback callback;
+};
+
+static void set_times_now(void *arg)
+{
+    struct timing *t = arg;
+    answer(t->req, t->inode, set_attr(t->req, t->inode, &t->st, t->to_set));
+    free(t);
+}
+
+/*
+ * What a mapping stored moves the time of the last change, though we learn of it only when the
+ * kernel writes the page back. So before the time is set, everything is written back: it must not
+ * come later and move the time again. False: not needed, or not possible.
+ */
+static bool set_times_later(fuse_req_t req, struct fold_inode *inode, const struct stat *st,
+                            int to_set)
+{
+    struct fold_session *s = fold_req_session(req);
+    fold_lock_take(&inode->lock);
+    struct fold_data *d = inode->data;
+    fold_lock_drop(&inode->lock);
+    if ((to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) == 0 || d == NULL ||
+        atomic_load(&d->mappable) == 0)
+        return false;
+    struct timing *t = malloc(sizeof *t);
+    if (t == NULL)
+        return false;
+    *t = (struct timing){.req = req, .inode = inode, .st = *st, .to_set = to_set};
+    t->callback = (struct fold_callback){.fn = set_times_now,
+                                         .arg = t,
+                                         .inode = inode,
+                                         .len = FOLD_FILE_MAX,
+                                         .unique = fold_raw_request.unique};
+    if (fold_callback_begin(s, &t->callback))
+        return true;
+    free(t);
+    return false;
+}
+
+/* A change of the size, perhaps with others. */
+struct resize {
+    struct fold_turn turn;
+    fuse_req_t req;
+    struct fold_inode *inode;
+    struct stat st;
+    int others; /* FUSE_SET_ATTR_* besides the size */
+    bool kill_priv;
+};
 
 static void resize(void *arg)
 {
@@ -182,7 +229,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
         fold_reply(req, rc);
     else if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
         set_size(req, inode, st, others);
-    else
+    else if (!set_times_later(req, inode, st, others))
         answer(req, inode, set_attr(req, inode, st, others));
 }
 

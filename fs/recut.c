@@ -9,6 +9,7 @@
 
 #include "fs/edit.h"
 #include "fs/ingest.h"
+#include "fs/invalidate.h"
 #include "fs/mapped.h"
 #include "fs/pagecache.h"
 #include "fs/readpath.h"
@@ -150,6 +151,12 @@ static int commit_span(struct fold_session *s, struct fold_inode *inode,
     fold_lock_drop(&inode->lock);
     int rc = fold_edit_end(&e, size);
     fold_rwlock_drop(&d->map);
+    if (rc == 0 && e.mapped != 0) { /* zeros of two writes together are a hole */
+        fold_lock_take(&inode->lock);
+        fold_inode_changed_locked(inode);
+        fold_lock_drop(&inode->lock);
+        fold_invalidate_attr(s, inode);
+    }
     return rc;
 }
 

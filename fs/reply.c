@@ -56,6 +56,7 @@ static double attr_timeout(struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
     struct fold_data *d = inode->data;
+    bool empty = inode->attr.mapped == 0;
     fold_lock_drop(&inode->lock);
     if (d == NULL)
         return TIMEOUT_SECONDS;
@@ -63,6 +64,7 @@ static double attr_timeout(struct fold_inode *inode)
     bool unsaved = d->direct != NULL || d->dirty.bytes > 0 || d->flushing.bytes > 0 ||
                    d->hidden_from != UINT64_MAX;
     fold_rwlock_drop(&d->map);
+    unsaved = unsaved || (empty && atomic_load(&d->mappable) > 0);
     return unsaved ? 0 : TIMEOUT_SECONDS;
 }
 

@@ -7,11 +7,13 @@ before it would run as root. The same is done on the host's filesystem, which is
 """
 
 import ctypes
+import mmap
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -144,6 +146,61 @@ class SelfChanges(MountCase):
         self.in_child(lambda: CHANGES["direct write"](path), USER, USER)
         self.assertEqual(cached_mode("/proc/self/fd/%d" % fd), 0o777)
         os.close(fd)
+
+    def test_blocks_of_mapped_data(self):
+        """A file that a mapping may have stored to has a block: tar takes one without any for a hole, unlooked."""
+        path = self.write("mapped", b"")
+        os.truncate(path, 1 << 20)
+        self.assertEqual(os.stat(path).st_blocks, 0)
+        fd = os.open(path, os.O_RDWR)
+        with mmap.mmap(fd, 1 << 20) as view:
+            view[100:105] = b"hello"
+            self.assertGreater(os.stat(path).st_blocks, 0)
+            archive = self.path("archive.tar")
+            self.run_ok("tar", "-C", self.mnt, "-S", "-cf", archive, "mapped")
+            self.run_ok("tar", "-C", self.vol.base, "-xf", archive)
+            with open(os.path.join(self.vol.base, "mapped"), "rb") as copy:
+                self.assertEqual(copy.read(200)[100:105], b"hello")
+        os.close(fd)
+        self.assertGreater(os.stat(path).st_blocks, 0)
+
+    def test_times_set_after_mapped_stores(self):
+        """Times that were set stay when what was stored before is written back, and move with later stores."""
+        path = self.write("f", b"x" * 10000)
+        for when in ((10**18, 10**18), None):
+            with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+                view[100:105] = b"hello"
+                os.utime(path, ns=when) if when else os.utime(path)
+                expected = os.stat(path).st_mtime_ns
+                if when:
+                    self.assertEqual(expected, when[1])
+                time.sleep(0.02)
+                view.flush()
+                self.assertEqual(os.stat(path).st_mtime_ns, expected)
+            self.assertEqual(os.stat(path).st_mtime_ns, expected)
+            self.assertEqual(self.read("f")[98:107], b"xxhelloxx")
+        with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+            os.utime(path, ns=(10**18, 10**18))
+            view[5000:5005] = b"later"
+            view.flush()
+        self.assertGreater(os.stat(path).st_mtime_ns, 10**18)
+
+    @need_fold
+    def test_blocks_after_refolding(self):
+        """Zeros of two writes that refolding makes one hole: the kernel learns of the blocks that are gone."""
+        path = self.write("zeros", os.urandom(300000))
+        fd = os.open(path, os.O_RDWR)
+        for off, piece in ((106000, bytes(5000) + os.urandom(1000)), (100000, os.urandom(1000) + bytes(5000))):
+            os.pwrite(fd, piece, off)
+            os.fsync(fd)
+        os.close(fd)
+        self.vol.command("sync", self.mnt)
+        before = os.stat(path).st_blocks
+        self.vol.command("gc", "--full", self.mnt)
+        after = os.stat(path).st_blocks
+        self.assertLess(after, before)
+        self.vol.remount()
+        self.assertEqual(os.stat(path).st_blocks, after)
 
 
 if __name__ == "__main__":
