@@ -3,8 +3,8 @@
  * Each thread owns one buffer at a time. The payload of a write begins 80 bytes into the request
  * (two 40-byte headers), so buffers begin 80 bytes before a page. What libfuse does not pass on is
  * read from the raw request here: the set-id wishes of the kernel; a request for a file without a
- * name is handed to it as a create; and what it cannot ask for is added to the INIT reply in the
- * write hook.
+ * name is handed to it as a create; FUSE_STATX is answered here; and what it cannot ask for is
+ * added to the INIT reply in the write hook.
  *
  * The ring is made while INIT is answered, before the reply asks for it: what fails until then
  * leaves the device as it always was. Afterwards only forgets and interrupts are read here, by one
@@ -17,6 +17,7 @@
 #include "fs/ring_offer.h"
 #include "fs/ring_proto.h"
 #include "fs/session.h"
+#include "fs/statx.h"
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
@@ -281,11 +282,33 @@ static void look_at(struct fold_loop *l, uint8_t *mem, size_t len)
     }
 }
 
+/* Answers a request that libfuse does not know. False if it is another one. */
+static bool answer_statx(struct fold_loop *l, const uint8_t *mem)
+{
+    struct fuse_in_header h;
+    struct fold_statx_out out = {0};
+    memcpy(&h, mem, sizeof h);
+    if (h.opcode != FOLD_STATX_OPCODE)
+        return false;
+    int rc = fold_statx(l->session, h.nodeid, &out);
+    struct fuse_out_header reply = {.len = sizeof reply, .unique = h.unique};
+    struct iovec iov[] = {{&reply, sizeof reply}, {&out, sizeof out}};
+    if (rc == 0)
+        reply.len += (uint32_t)sizeof out;
+    else
+        reply.error = -fold_err_errno(rc);
+    /* It fails only where nobody waits for the answer any more. */
+    (void)hook_writev(l->fd, iov, rc == 0 ? 2 : 1, l->session);
+    return true;
+}
+
 /* Handles a request with libfuse; `current` is the buffer it lies in, if it may be kept. */
 static void dispatch(struct fold_loop *l, uint8_t *mem, size_t len)
 {
     order_request();
     look_at(l, mem, len);
+    if (answer_statx(l, mem))
+        return;
     struct fuse_buf request = {.size = len, .mem = mem};
     fuse_session_process_buf(l->fuse, &request);
 }

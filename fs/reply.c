@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#define TIMEOUT_SECONDS 3600.0
+#define TIMEOUT_SECONDS 3600u
 
 /* What st_blksize tells: cp takes at least 128 KiB anyway, buffered I/O of programs takes this. */
 #define PREFERRED_IO_BYTES (64 * 1024)
@@ -51,8 +51,7 @@ void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct st
     fold_reply_fill(&attr, content ? fold_data_mapped(inode) : attr.mapped, st);
 }
 
-/* How long the kernel may keep the attributes: the block count of unsaved content will change. */
-static double attr_timeout(struct fold_inode *inode)
+unsigned fold_reply_timeout(struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
     struct fold_data *d = inode->data;
@@ -78,7 +77,7 @@ int fold_reply_entry_fill(struct fold_session *s, struct fold_inode *inode,
     e->ino = inode->ino;
     e->generation = 1;
     e->entry_timeout = TIMEOUT_SECONDS;
-    e->attr_timeout = attr_timeout(inode);
+    e->attr_timeout = fold_reply_timeout(inode);
     fold_reply_stat(s, inode, &e->attr);
     return 0;
 }
@@ -106,7 +105,7 @@ void fold_reply_no_entry(fuse_req_t req)
 void fold_reply_attr(fuse_req_t req, struct fold_inode *inode)
 {
     struct stat st;
-    double timeout = attr_timeout(inode);
+    double timeout = fold_reply_timeout(inode);
     fold_reply_stat(fold_req_session(req), inode, &st);
     (void)fuse_reply_attr(req, &st, timeout);
 }

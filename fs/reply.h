@@ -24,6 +24,10 @@ void fold_reply(fuse_req_t req, int code);
 /* struct stat of these attributes, with `mapped` bytes of content. */
 void fold_reply_fill(const struct fold_attr *attr, uint64_t mapped, struct stat *st);
 
+/* Seconds that the kernel may keep the attributes: none while the block count will change by
+ * itself. Takes the inode's locks; to be called before the attributes are looked at. */
+unsigned fold_reply_timeout(struct fold_inode *inode);
+
 /* struct stat of an inode as it is now. Takes the inode's locks. */
 void fold_reply_stat(struct fold_session *s, struct fold_inode *inode, struct stat *st);
 

@@ -26,6 +26,36 @@ class Times(MountCase):
         self.assertLess(abs(st.st_mtime_ns - before), 2 * 10**9)
         self.assertEqual(st.st_mtime_ns, st.st_atime_ns)
 
+    @need_fold
+    def test_birth(self):
+        """The time of birth is told, and nothing but birth sets it."""
+        def birth(path):
+            text = self.run_ok("stat", "-c", "%.W", path).strip()
+            self.assertNotEqual(text, "-")
+            return float(text)
+
+        before = time.time()
+        path = self.write("f", b"x")
+        os.mkdir(self.path("d"))
+        os.symlink("nowhere", self.path("l"))
+        after = time.time()
+        births = {name: birth(self.path(name)) for name in ("f", "d", "l")}
+        for when in births.values():
+            self.assertTrue(before - 0.1 <= when <= after + 0.1, (before, when, after))
+        time.sleep(0.02)
+        os.utime(path, ns=(1, 1))
+        os.chmod(path, 0o600)
+        os.rename(path, self.path("g"))
+        with open(self.path("g"), "ab") as file:
+            file.write(b"more")
+        self.assertEqual(birth(self.path("g")), births["f"])
+        self.assertEqual(os.stat(self.path("g")).st_size, 5)
+        self.vol.remount()
+        self.assertEqual(birth(self.path("g")), births["f"])
+        self.assertEqual(birth(self.path("l")), births["l"])
+        self.assertEqual(self.run_ok("stat", "-c", "%s %a %b %h %F", self.path("g")).strip(),
+                         "5 600 1 1 regular file")
+
     def moved(self, path, action):
         """Whether `action` moves the access time."""
         before = os.stat(path).st_atime_ns
