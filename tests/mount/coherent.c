@@ -4,18 +4,23 @@
  *
  * A writer and readers or mappings of one file, each in a process of its own; the second argument
  * says who opens it first. What a call has returned, or what a size covers, must be seen by
- * everybody from then on. Prints what was not, and exits with 1 if anything was.
- *   reopen   a writer through the page cache; readers that open the file anew each time
- *   aio      640 KiB writes by AIO with O_DIRECT; buffered readers
- *   aiowrite the same through a descriptor opened O_WRONLY, smaller
- *   uring    the same by io_uring
- *   mapped   an O_WRONLY writer of the first bytes of a page whose other bytes are stored to
- * through a shared mapping all the time answer   an O_WRONLY writer, whose bytes are answered in
- * place through a shared mapping append   an O_WRONLY|O_APPEND writer; a reader that polls the size
- * and reads up to it
+ * everybody from then on. Prints what was not, and exits with 1 if anything was. The shapes:
+ *
+ * | reopen   | a writer through the page cache; readers that open the file anew each time
+ * | aio      | 640 KiB writes by AIO with O_DIRECT; buffered readers
+ * | aiowrite | smaller ones by AIO through a descriptor opened O_WRONLY
+ * | uring    | the same by io_uring
+ * | mapped   | an O_WRONLY writer of the first bytes of a page whose other bytes are stored to
+ * |          | through a shared mapping all the time
+ * | punch    | the same, and the page is punched after each write
+ * | copy     | the same, with copy_file_range in place of the write
+ * | answer   | an O_WRONLY writer, whose bytes are answered in place through a shared mapping
+ * | append   | an O_WRONLY|O_APPEND writer; a reader that polls the size and reads up to it
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
 #include <linux/aio_abi.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -309,8 +314,8 @@ static _Atomic uint64_t *map_file(int fd)
     return mem;
 }
 
-/* Stores to the second half of the page until the writer has ended. */
-static void store_mapped(bool first)
+/* Stores to the second half of the page until the writer has ended; `often`: and syncs it. */
+static void store_mapped(bool often, bool first)
 {
     in_order(first);
     int fd = open_file(O_RDWR);
@@ -321,30 +326,61 @@ static void store_mapped(bool first)
     while (!atomic_load(&sh->done)) {
         unsigned at = PAGE / 16 + (unsigned)(n % 64);
         atomic_store(&words[at], ++n);
+        if (often && n % 100 == 0 && msync((void *)(uintptr_t)words, PAGE, MS_SYNC) != 0)
+            die("msync");
     }
     if (msync((void *)(uintptr_t)words, PAGE, MS_SYNC) != 0)
         die("msync");
     atomic_store(&sh->stored, n);
 }
 
-static void write_beside_mapping(bool first)
+/* What a writer beside a mapping does. */
+enum change { WRITE, PUNCH, COPY };
+
+/* Changes the first word of the page; returns what it must be from then on. */
+static uint64_t change_page(enum change how, int fd, int source, uint64_t v)
 {
+    static uint64_t page[PAGE / sizeof v];
+    loff_t from = 0, to = 0;
+    if (how == COPY) {
+        fill(page, PAGE, v);
+        if (pwrite(source, page, PAGE, 0) != (ssize_t)PAGE)
+            die("pwrite");
+        if (copy_file_range(source, &from, fd, &to, PAGE, 0) != (ssize_t)PAGE)
+            die("copy_file_range");
+        return v;
+    }
+    if (pwrite(fd, &v, sizeof v, 0) != (ssize_t)sizeof v)
+        die("pwrite");
+    if (how == WRITE)
+        return v;
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE) != 0)
+        die("fallocate");
+    return 0;
+}
+
+static void write_beside_mapping(enum change how, bool first)
+{
+    char name[PATH_MAX];
     in_order(first);
     int fd = open_file(O_WRONLY);
     arrive(2);
     int reader = open_file(O_RDWR);
     void *mem = map_file(reader);
+    snprintf(name, sizeof name, "%s.source", path);
+    int source = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (source < 0)
+        die("open");
+    unlink(name);
     for (uint64_t v = 2; v < operations + 2; v++) {
-        uint64_t back = 0;
-        if (pwrite(fd, &v, sizeof v, 0) != (ssize_t)sizeof v)
-            die("pwrite");
+        uint64_t back = 0, expected = change_page(how, fd, source, v);
         if (v % 8 == 0 && (msync(mem, PAGE, MS_SYNC) != 0 || fsync(fd) != 0))
             die("msync");
         if (pread(reader, &back, sizeof back, 0) != (ssize_t)sizeof back)
             die("pread");
-        if (back != v)
+        if (back != expected)
             fault("lost write: written, read", v, back);
-        if (*(volatile uint64_t *)mem != v)
+        if (*(volatile uint64_t *)mem != expected)
             fault("lost write: written, mapped", v, *(volatile uint64_t *)mem);
         atomic_fetch_add(&sh->looked, 1);
     }
@@ -463,13 +499,17 @@ struct shape {
 static const struct shape shapes[] = {
     {"reopen", 4, 4 * PAGE}, {"aio", 16, 160 * PAGE}, {"aiowrite", 64, 2 * PAGE},
     {"uring", 64, 2 * PAGE}, {"mapped", 1, PAGE},     {"answer", 1, PAGE},
-    {"append", 1, 96},
+    {"append", 1, 96},       {"punch", 1, PAGE},      {"copy", 1, PAGE},
 };
 
 static void act(const char *shape, bool writer, unsigned number, bool first)
 {
     if (strcmp(shape, "mapped") == 0)
-        writer ? write_beside_mapping(first) : store_mapped(first);
+        writer ? write_beside_mapping(WRITE, first) : store_mapped(false, first);
+    else if (strcmp(shape, "punch") == 0)
+        writer ? write_beside_mapping(PUNCH, first) : store_mapped(true, first);
+    else if (strcmp(shape, "copy") == 0)
+        writer ? write_beside_mapping(COPY, first) : store_mapped(true, first);
     else if (strcmp(shape, "answer") == 0)
         writer ? ask(first) : answer_mapped(first);
     else if (strcmp(shape, "append") == 0)

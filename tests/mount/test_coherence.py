@@ -13,7 +13,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import MountCase, need_fold, program, sanitized
 
-SHAPES = {"reopen": 20000, "aio": 600, "aiowrite": 6000, "uring": 6000, "mapped": 4000, "answer": 2000, "append": 10000}
+SHAPES = {"reopen": 20000, "aio": 600, "aiowrite": 6000, "uring": 6000, "mapped": 4000, "answer": 2000, "append": 10000,
+          "punch": 400, "copy": 400}
 
 
 class Coherence(MountCase):
@@ -43,6 +44,10 @@ class Coherence(MountCase):
     def test_mapping_beside_a_direct_writer(self):
         self.shape("mapped")
         self.shape("answer")
+
+    def test_mapping_beside_changes_of_ranges(self):
+        self.shape("punch")
+        self.shape("copy")
 
     def test_size_of_appended_data(self):
         self.shape("append")
