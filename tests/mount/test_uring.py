@@ -18,6 +18,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_bitrot
+import test_coherence
 import test_posix
 import test_random
 import test_seek
@@ -277,6 +278,17 @@ class SeekersOnFewServers(SeekersOnRing):
 
 class StressOnRing(test_stress.Stress):
     mount_opts = "uring=on"
+
+
+class CoherenceOnRing(test_coherence.Coherence):
+    mount_opts = "uring=on"
+
+    def test_many_files(self):
+        """More direct writes beside mappings than a queue has entries: what the kernel writes back finds one."""
+        done = [subprocess.Popen([program("coherent"), "mapped", first, self.path("file%d" % i), "20"])
+                for i, first in enumerate(("writer", "reader") * 40)]
+        for process in done:
+            self.assertEqual(process.wait(timeout=300), 0)
 
 
 if __name__ == "__main__":
