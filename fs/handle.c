@@ -105,7 +105,8 @@ static void enter_mode(struct fold_session *s, struct fold_handle *h)
     h->direct = choose_direct_locked(s, d, h->flags);
     if ((h->flags & O_ACCMODE) == O_RDWR) {
         atomic_fetch_add(&d->mappable, 1);
-        if (h->inode->attr.mapped == 0) /* it is said to have a block from now on */
+        /* A file that is all hole is said to have a block from now on. */
+        if (h->inode->attr.mapped == 0 && h->inode->attr.size > 0)
             fold_inode_changed_locked(h->inode);
     }
     if (h->direct)

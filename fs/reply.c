@@ -55,7 +55,7 @@ unsigned fold_reply_timeout(struct fold_inode *inode)
 {
     fold_lock_take(&inode->lock);
     struct fold_data *d = inode->data;
-    bool empty = inode->attr.mapped == 0;
+    bool empty = inode->attr.mapped == 0 && inode->attr.size > 0;
     fold_lock_drop(&inode->lock);
     if (d == NULL)
         return TIMEOUT_SECONDS;
