@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket: one thread accepts, each connection is served by a thread of its own, at most
- * CONNECTIONS at a time; further clients wait in the listen queue. All threads are joined by
- * fold_control_stop.
- *
- * The socket's address goes through /proc/self/fd, because the path of a store may be longer than
- * sun_path.
+ * One thread accepts, each connection is served by a thread of its own, at most CONNECTIONS at a
+ * time; further clients wait in the listen queue. All threads are joined by fold_control_stop.
  */
 #include "fs/control.h"
 
+#include "fs/endpoint.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/base/lock.h"
@@ -21,16 +18,16 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #define CONNECTIONS     8
 #define REQUEST_MAX     (1u << 20)
 #define REQUEST_WAIT_S  10
 #define RESPONSE_WAIT_S 30
-#define SHORT_WAIT_MS   100
+#define SHORT_WAIT_MS   100u
+/* The same while the daemon is closing. */
+#define CLOSING_WAIT_MS 1000u
 
 static const char run_name[] = "run";
-static const char socket_name[] = "control";
 
 struct slot {
     struct fold_control *control; /* fixed */
@@ -43,69 +40,52 @@ struct fold_control {
     const struct fold_control_verb *verbs; /* fixed */
     size_t verb_count;                     /* fixed */
     void *session;                         /* fixed */
-    int run_fd;                            /* fixed; the run directory */
-    int listen_fd;                         /* fixed */
-    int wake_fd;                           /* fixed; readable when a slot fell free or at stop */
+    int run_fd;                            /* fixed; the run directory, -1 if there is none */
+    int store_fd;                          /* fixed; listens in it, or -1 */
+    atomic_int mount_fd;                   /* listens for the mount, or -1; set once */
+    int wake_fd; /* fixed; readable when a slot fell free, mount_fd was set, or at stop */
     pthread_t acceptor;
-    atomic_bool stopping;
+    atomic_bool closing;  /* set once: running requests end, few new ones are answered */
+    atomic_bool stopping; /* set once, later: nothing is answered */
     struct fold_lock lock;
+    pthread_cond_t quiet; /* with lock: nothing runs */
+    unsigned running;     /* guarded by lock: handlers that fold_control_quiesce waits for */
     struct slot slots[CONNECTIONS];
 };
 
 struct fold_control_reply {
     struct fold_control *control;
     int fd;
-    json_t *result; /* owned, may be NULL */
-    bool cut;       /* a line could not be sent, or not to its end: nothing more can be said */
+    bool to_the_end; /* goes on while the control object is closing */
+    json_t *result;  /* owned, may be NULL */
+    bool cut;        /* a line could not be sent, or not to its end: nothing more can be said */
 };
 
-static int set_address(int run_fd, struct sockaddr_un *address)
+/* How long a client that does not read may hold up its request. */
+static unsigned patience_ms(const struct fold_control *c)
 {
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    int n = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s", run_fd,
-                     socket_name);
-    return n > 0 && (size_t)n < sizeof address->sun_path ? 0 : -ENAMETOOLONG;
+    return atomic_load(&c->closing) ? CLOSING_WAIT_MS : RESPONSE_WAIT_S * 1000u;
 }
 
-static int connect_run(int run_fd)
-{
-    struct sockaddr_un address;
-    int rc = set_address(run_fd, &address);
-    if (rc != 0)
-        return rc;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    rc = -errno;
-    close(fd);
-    return rc;
-}
-
-int fold_control_connect(int storefd)
-{
-    FOLD_AUTO(close) int run_fd = fold_io_open(storefd, run_name, O_PATH | O_DIRECTORY, 0);
-    if (run_fd < 0)
-        return run_fd;
-    return connect_run(run_fd);
-}
-
-static int send_line(int fd, json_t *object)
+static int send_line(const struct fold_control *c, int fd, json_t *object)
 {
     FOLD_AUTO(free) char *text = json_dumps(object, JSON_COMPACT);
     if (text == NULL)
         return -ENOMEM;
     size_t len = strlen(text);
     text[len++] = '\n'; /* in place of the terminator */
+    unsigned waited_ms = 0;
     for (size_t done = 0; done < len;) {
-        ssize_t n = send(fd, text + done, len - done, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
+        ssize_t n = send(fd, text + done, len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        if (n > 0)
+            done += (size_t)n;
+        else if (errno == EAGAIN && waited_ms >= patience_ms(c))
+            return -ETIMEDOUT;
+        else if (errno == EAGAIN)
+            waited_ms += poll(&p, 1, SHORT_WAIT_MS) == 0 ? SHORT_WAIT_MS : 0;
+        else if (errno != EINTR)
             return errno == ECONNRESET ? -EPIPE : -errno;
-        done += (size_t)n;
     }
     return 0;
 }
@@ -117,21 +97,28 @@ static bool client_gone(int fd)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+/* True if the daemon wants the request to end. */
+static bool ending(const struct fold_control_reply *reply)
+{
+    const struct fold_control *c = reply->control;
+    return atomic_load(&c->stopping) || (atomic_load(&c->closing) && !reply->to_the_end);
+}
+
 bool fold_control_cancelled(struct fold_control_reply *reply)
 {
-    return reply->cut || atomic_load(&reply->control->stopping) || client_gone(reply->fd);
+    return reply->cut || ending(reply) || client_gone(reply->fd);
 }
 
 int fold_control_progress(struct fold_control_reply *reply, json_t *progress)
 {
-    if (reply->cut || atomic_load(&reply->control->stopping)) {
+    if (reply->cut || ending(reply)) {
         json_decref(progress);
         return reply->cut ? -EPIPE : -ECANCELED;
     }
     json_t *line = json_pack("{s:o}", "progress", progress);
     if (line == NULL)
         return -ENOMEM;
-    int rc = send_line(reply->fd, line);
+    int rc = send_line(reply->control, reply->fd, line);
     reply->cut = rc != 0 && rc != -ENOMEM;
     json_decref(line);
     return rc;
@@ -165,6 +152,29 @@ static int read_request(int fd, char *line)
     return -EMSGSIZE;
 }
 
+/* Runs the verb unless it comes too late. */
+static int run_verb(struct fold_control_reply *reply, const struct fold_control_verb *v,
+                    json_t *args)
+{
+    struct fold_control *c = reply->control;
+    reply->to_the_end = v->to_the_end;
+    if (v->to_the_end)
+        return v->fn(c->session, args, reply);
+    fold_lock_take(&c->lock);
+    bool late = atomic_load(&c->closing);
+    if (!late)
+        c->running++;
+    fold_lock_drop(&c->lock);
+    if (late)
+        return -ESHUTDOWN;
+    int rc = v->fn(c->session, args, reply);
+    fold_lock_take(&c->lock);
+    if (--c->running == 0)
+        pthread_cond_broadcast(&c->quiet);
+    fold_lock_drop(&c->lock);
+    return rc;
+}
+
 static int dispatch(struct fold_control_reply *reply, const char *line)
 {
     struct fold_control *c = reply->control;
@@ -180,7 +190,7 @@ static int dispatch(struct fold_control_reply *reply, const char *line)
         args = json_object_get(request, "args");
     for (size_t i = 0; i < c->verb_count; i++)
         if (strcmp(c->verbs[i].verb, verb) == 0)
-            rc = c->verbs[i].fn(c->session, args, reply);
+            rc = run_verb(reply, &c->verbs[i], args);
     json_decref(request);
     return rc;
 }
@@ -191,7 +201,9 @@ static json_t *final_line(int rc, json_t *result)
         return json_pack("{s:b,s:O}", "ok", 1, "result", result);
     if (rc == 0)
         return json_pack("{s:b,s:n}", "ok", 1, "result");
-    const char *text = rc == -ENOSYS ? "the daemon does not know this request" : fold_err_text(rc);
+    const char *text = rc == -ENOSYS      ? "the daemon does not know this request"
+                       : rc == -ESHUTDOWN ? "the daemon is closing the store"
+                                          : fold_err_text(rc);
     return json_pack("{s:b,s:i,s:s,s:s}", "ok", 0, "code", rc, "name", fold_err_name(rc), "message",
                      text);
 }
@@ -208,12 +220,10 @@ static bool peer_allowed(int fd)
 static void serve(struct fold_control *c, int fd)
 {
     const struct timeval in_wait = {.tv_sec = REQUEST_WAIT_S};
-    const struct timeval out_wait = {.tv_sec = RESPONSE_WAIT_S};
     struct fold_control_reply reply = {.control = c, .fd = fd};
     int rc = -ENOMEM;
     FOLD_AUTO(free) char *line = malloc(REQUEST_MAX);
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &in_wait, sizeof in_wait) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &out_wait, sizeof out_wait) != 0)
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &in_wait, sizeof in_wait) != 0)
         return;
     if (line != NULL)
         rc = peer_allowed(fd) ? read_request(fd, line) : -EACCES;
@@ -222,7 +232,7 @@ static void serve(struct fold_control *c, int fd)
     if (rc == 0)
         rc = dispatch(&reply, line);
     json_t *final = reply.cut ? NULL : final_line(rc, reply.result);
-    if (final != NULL && send_line(fd, final) != 0)
+    if (final != NULL && send_line(c, fd, final) != 0)
         fold_debug("a control client left before its answer");
     json_decref(final);
     json_decref(reply.result);
@@ -282,65 +292,52 @@ static void start_connection(struct fold_control *c, struct slot *slot, int fd)
     }
 }
 
+/* Takes a client off the queue of `listen_fd`. */
+static void take_client(struct fold_control *c, struct slot *slot, int listen_fd)
+{
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        start_connection(c, slot, fd);
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        poll(NULL, 0, SHORT_WAIT_MS); /* the client waits in the queue */
+}
+
 static void *acceptor_main(void *arg)
 {
     struct fold_control *c = arg;
     while (!atomic_load(&c->stopping)) {
         struct slot *slot = free_slot(c);
-        struct pollfd p[2] = {{.fd = c->wake_fd, .events = POLLIN},
-                              {.fd = slot != NULL ? c->listen_fd : -1, .events = POLLIN}};
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
+        bool room = slot != NULL;
+        struct pollfd p[3] = {{.fd = c->wake_fd, .events = POLLIN},
+                              {.fd = room ? c->store_fd : -1, .events = POLLIN},
+                              {.fd = room ? atomic_load(&c->mount_fd) : -1, .events = POLLIN}};
+        if (poll(p, FOLD_ARRAY_LEN(p), -1) < 0 && errno != EINTR)
             break;
         uint64_t count;
         if ((p[0].revents & POLLIN) != 0 && read(c->wake_fd, &count, sizeof count) < 0)
             break;
-        if (slot == NULL || (p[1].revents & POLLIN) == 0 || atomic_load(&c->stopping))
-            continue;
-        int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            start_connection(c, slot, fd);
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            poll(NULL, 0, SHORT_WAIT_MS); /* the client waits in the queue */
+        if (atomic_load(&c->stopping))
+            break;
+        /* One at a time: each needs a slot. */
+        if ((p[1].revents & POLLIN) != 0)
+            take_client(c, slot, p[1].fd);
+        else if ((p[2].revents & POLLIN) != 0)
+            take_client(c, slot, p[2].fd);
     }
     return NULL;
 }
 
-/* Removes a dead daemon's socket and makes ours. */
-static int listen_on(int run_fd)
-{
-    struct sockaddr_un address;
-    int other = connect_run(run_fd);
-    if (other >= 0) {
-        close(other);
-        return -EADDRINUSE;
-    }
-    int rc = fold_io_unlink(run_fd, socket_name);
-    if (rc != 0 && rc != -ENOENT)
-        return rc;
-    rc = set_address(run_fd, &address);
-    if (rc != 0)
-        return rc;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    /* The mode set before bind is the one the socket file is born with. */
-    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        fchmodat(run_fd, socket_name, 0600, 0) != 0 || listen(fd, 16) != 0) {
-        rc = -errno;
-        close(fd);
-        return rc;
-    }
-    return fd;
-}
-
 static void destroy(struct fold_control *c)
 {
-    if (c->listen_fd >= 0)
-        close(c->listen_fd);
+    if (c->store_fd >= 0)
+        close(c->store_fd);
+    if (atomic_load(&c->mount_fd) >= 0)
+        close(atomic_load(&c->mount_fd));
     if (c->wake_fd >= 0)
         close(c->wake_fd);
     if (c->run_fd >= 0)
         close(c->run_fd);
+    pthread_cond_destroy(&c->quiet);
     fold_lock_fini(&c->lock);
     free(c);
 }
@@ -361,6 +358,17 @@ static int start_acceptor(struct fold_control *c)
     return rc;
 }
 
+/* Makes the socket in the store. */
+static int open_store_socket(struct fold_control *c, int storefd)
+{
+    int made = fold_io_mkdir(storefd, run_name, 0700);
+    c->run_fd = fold_io_open(storefd, run_name, O_RDONLY | O_DIRECTORY, 0);
+    if (c->run_fd < 0)
+        return made != 0 && made != -EEXIST ? made : c->run_fd;
+    c->store_fd = fold_endpoint_listen_store(c->run_fd);
+    return c->store_fd < 0 ? c->store_fd : 0;
+}
+
 int fold_control_start(int storefd, const struct fold_control_verb *verbs, size_t n, void *session,
                        struct fold_control **out)
 {
@@ -370,33 +378,48 @@ int fold_control_start(int storefd, const struct fold_control_verb *verbs, size_
     c->verbs = verbs;
     c->verb_count = n;
     c->session = session;
-    c->listen_fd = -1;
-    c->wake_fd = -1;
+    c->run_fd = c->store_fd = -1;
+    atomic_init(&c->mount_fd, -1);
     fold_lock_init(&c->lock, FOLD_RANK_LEAF, "control");
-    int rc = fold_io_mkdir(storefd, run_name, 0700);
-    c->run_fd = fold_io_open(storefd, run_name, O_RDONLY | O_DIRECTORY, 0);
-    if (c->run_fd < 0) {
-        rc = rc != 0 && rc != -EEXIST ? rc : c->run_fd;
-        goto out;
-    }
+    fold_cond_init(&c->quiet);
+    int rc = 0;
     c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (c->wake_fd < 0) {
+    if (c->wake_fd < 0)
         rc = -errno;
-        goto out;
-    }
-    rc = listen_on(c->run_fd);
-    if (rc < 0)
-        goto out;
-    c->listen_fd = rc;
-    rc = start_acceptor(c);
+    if (rc == 0 && storefd >= 0)
+        rc = open_store_socket(c, storefd);
     if (rc == 0) {
-        *out = c;
-        return 0;
+        rc = start_acceptor(c);
+        if (rc == 0) {
+            *out = c;
+            return 0;
+        }
+        if (c->store_fd >= 0)
+            fold_endpoint_unlink_store(c->run_fd);
     }
-    (void)!fold_io_unlink(c->run_fd, socket_name);
-out:
     destroy(c);
     return rc;
+}
+
+int fold_control_serve_mount(struct fold_control *c, dev_t dev)
+{
+    int fd = fold_endpoint_listen_mount(dev);
+    if (fd < 0)
+        return fd;
+    atomic_store(&c->mount_fd, fd);
+    wake(c);
+    return 0;
+}
+
+void fold_control_quiesce(struct fold_control *c)
+{
+    if (c == NULL)
+        return;
+    fold_lock_take(&c->lock);
+    atomic_store(&c->closing, true);
+    while (c->running > 0)
+        (void)fold_lock_wait(&c->lock, &c->quiet, NULL);
+    fold_lock_drop(&c->lock);
 }
 
 void fold_control_stop(struct fold_control *c)
@@ -404,8 +427,9 @@ void fold_control_stop(struct fold_control *c)
     if (c == NULL)
         return;
     /* Gone from the directory first: new clients are told at once that nobody serves. */
-    if (fold_io_unlink(c->run_fd, socket_name) != 0)
-        fold_debug("control: the socket was already gone");
+    if (c->run_fd >= 0)
+        fold_endpoint_unlink_store(c->run_fd);
+    fold_control_quiesce(c);
     atomic_store(&c->stopping, true);
     wake(c);
     pthread_join(c->acceptor, NULL);

@@ -6,10 +6,12 @@
  */
 #include "fs/driver.h"
 
+#include "fs/control.h"
 #include "fs/flush.h"
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/session.h"
+#include "fs/utab.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
 
@@ -101,16 +103,34 @@ static int new_fuse(struct driver *d, const char *store)
     return d->fuse != NULL ? 0 : -EINVAL;
 }
 
+/* The device number of the mount, which the kernel knows without asking us. 0 if there is none. */
+static dev_t device_of(const char *mountpoint)
+{
+    struct statx st;
+    if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) != 0)
+        return 0;
+    return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
+/* What others find us by: by the mount, whatever becomes of the store's path. */
+static void announce(const struct driver *d, const char *store)
+{
+    struct fold_session *s = d->session;
+    dev_t dev = device_of(d->mountpoint);
+    atomic_store(&s->device, dev);
+    int rc = dev != 0 ? fold_control_serve_mount(s->control, dev) : -ENODEV;
+    if (rc != 0)
+        fold_warn("other commands cannot find this mount by its device number: %s", strerror(-rc));
+    fold_utab_add(store, d->mountpoint);
+}
+
 /* The kernel reads ahead 128 KiB in FUSE mounts by default; more pays, since one request then
  * covers many chunks. */
 static void set_readahead(const struct driver *d)
 {
-    struct stat st;
+    dev_t dev = atomic_load(&d->session->device);
     char path[64];
-    if (stat(d->mountpoint, &st) != 0)
-        return;
-    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
-             minor(st.st_dev));
+    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major(dev), minor(dev));
     FILE *f = fopen(path, "we");
     if (f == NULL)
         return;
@@ -216,12 +236,14 @@ static int mount_and_serve(struct driver *d, const char *store, int ready_fd)
     errno = 0;
     if (fuse_session_mount(d->fuse, d->mountpoint) != 0)
         return errno != 0 ? -errno : -EIO;
+    announce(d, store);
     rc = fold_loop_create(d->session, d->fuse, ready_fd, &d->loop);
     if (rc == 0) {
         d->has_signals = pthread_create(&d->signals, NULL, signal_main, d) == 0;
         rc = fold_loop_run(d->loop, loop_threads(&d->session->opt));
     }
     fuse_session_unmount(d->fuse);
+    fold_utab_remove(d->mountpoint);
     return rc;
 }
 
@@ -234,6 +256,7 @@ int fold_driver_run(const char *store, const char *mountpoint, const struct fold
     int rc = fold_session_open(store, opt, &d.session);
     if (rc != 0)
         return rc;
+    atomic_store(&d.session->mountpoint, mountpoint);
     rc = mount_and_serve(&d, store, ready_fd);
     if (d.has_signals) {
         atomic_store(&d.leaving, true);

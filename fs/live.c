@@ -16,6 +16,7 @@
 #include "meta/usage.h"
 
 #include <errno.h>
+#include <sys/sysmacros.h>
 
 /* The result of a request; null stands for memory that was short. */
 static int give(struct fold_control_reply *reply, json_t *result)
@@ -48,6 +49,25 @@ static int get_rate(const json_t *args, uint64_t *rate)
     return n >= 0 ? 0 : -EINVAL;
 }
 
+static int live_about(void *session, json_t *args, struct fold_control_reply *reply)
+{
+    struct fold_session *s = session;
+    dev_t dev = atomic_load(&s->device);
+    const char *state = atomic_load(&s->closing) ? "closing" : dev != 0 ? "serving" : "not mounted";
+    (void)args;
+    json_t *about = json_pack("{s:i, s:s, s:s, s:b}", "pid", (int)getpid(), "version", FOLD_VERSION,
+                              "state", state, "read_only", s->opt.read_only);
+    if (about == NULL)
+        return -ENOMEM;
+    if (dev != 0)
+        (void)json_object_set_new(about, "device", json_sprintf("%u:%u", major(dev), minor(dev)));
+    /* Left out if it is no UTF-8. */
+    const char *point = atomic_load(&s->mountpoint);
+    if (point != NULL)
+        (void)json_object_set_new(about, "mountpoint", json_string(point));
+    return give(reply, about);
+}
+
 static int live_stats(void *session, json_t *args, struct fold_control_reply *reply)
 {
     struct fold_session *s = session;
@@ -68,16 +88,17 @@ static int live_stats(void *session, json_t *args, struct fold_control_reply *re
         .filter_false_positives = n.filter_false_positives,
         .locality_hits = n.locality_hits,
         .index_lookups = n.index_lookups,
-        .refolded_bytes = fold_refolder_bytes(s->refolder),
+        .refolded_bytes = s->refolder != NULL ? fold_refolder_bytes(s->refolder) : 0,
     };
     return give(reply, fold_stats_to_json(&st));
 }
 
 static int live_sync(void *session, json_t *args, struct fold_control_reply *reply)
 {
+    const struct fold_session *s = session;
     (void)args;
     (void)reply;
-    return fold_flush_all(session);
+    return s->opt.read_only ? 0 : fold_flush_all(session);
 }
 
 static void gc_progress(void *arg, const struct fold_collect_progress *p)
@@ -95,7 +116,7 @@ static int live_gc(void *session, json_t *args, struct fold_control_reply *reply
         .cancelled = cancelled,
     };
     struct fold_collect_result r;
-    int rc = get_rate(args, &opt.rate);
+    int rc = s->opt.read_only ? -EROFS : get_rate(args, &opt.rate);
     if (rc == 0)
         rc = fold_collector_run(s->collector, &opt, &r);
     return rc == 0 ? give(reply, fold_stats_gc_json(&r)) : rc;
@@ -121,7 +142,7 @@ static int live_du(void *session, json_t *args, struct fold_control_reply *reply
     if (rc != 0)
         return rc;
     bool spared = false; /* to ask is no reason to store half a rewritten file */
-    rc = fold_flush_due(s, &spared);
+    rc = s->opt.read_only ? 0 : fold_flush_due(s, &spared);
     if (rc == 0)
         rc = fold_usage_measure(s->volume->store, s->volume->catalog, from, n, &opt, rows, &total);
     fold_collector_release(s->collector);
@@ -141,8 +162,9 @@ static int live_scrub(void *session, json_t *args, struct fold_control_reply *re
         .progress = scrub_progress,
         .cancelled = cancelled,
     };
+    const struct fold_session *s = session;
     json_t *report = NULL;
-    int rc = get_rate(args, &opt.rate);
+    int rc = s->opt.read_only ? -EROFS : get_rate(args, &opt.rate);
     if (rc == 0)
         rc = fold_scrubber_run(session, &opt, &report);
     if (report != NULL)
@@ -151,13 +173,12 @@ static int live_scrub(void *session, json_t *args, struct fold_control_reply *re
 }
 
 static const struct fold_control_verb verbs[] = {
-    {"stats", live_stats}, {"sync", live_sync}, {"gc", live_gc},
-    {"scrub", live_scrub}, {"du", live_du},
+    {"about", live_about, true}, {"stats", live_stats, false}, {"sync", live_sync, false},
+    {"gc", live_gc, false},      {"scrub", live_scrub, false}, {"du", live_du, false},
 };
 
 int fold_live_start(struct fold_session *s)
 {
-    if (s->opt.read_only)
-        return 0;
-    return fold_control_start(s->volume->fd, verbs, FOLD_ARRAY_LEN(verbs), s, &s->control);
+    int storefd = s->opt.read_only ? -1 : s->volume->fd;
+    return fold_control_start(storefd, verbs, FOLD_ARRAY_LEN(verbs), s, &s->control);
 }

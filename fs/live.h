@@ -9,8 +9,8 @@
 
 struct fold_session;
 
-/* Starts the control socket of the session (none on a read-only mount: the store is not written
- * to). */
+/* Starts the control socket of the session. A read-only one has none in the store, which is not
+ * written to: it is reached by its mount alone. */
 int fold_live_start(struct fold_session *s) FOLD_MUST;
 
 #endif

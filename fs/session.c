@@ -149,11 +149,13 @@ int fold_session_close(struct fold_session *s)
     int first = 0;
     bool writable = s->volume != NULL && !s->opt.read_only;
     /* Threads end first; what they belong to is in use until the workers have run the last flush.
-     * Collecting and refolding are told to end before the control socket is: a request there may be
-     * waiting for them. */
+     * Collecting and refolding are told to end before the control requests are: one of those may be
+     * waiting for them. Whoever asks what we are about is answered until the store is about to be
+     * unlocked. */
+    atomic_store(&s->closing, true);
     fold_refolder_stop(s->refolder);
     fold_collector_stop(s->collector);
-    fold_control_stop(s->control);
+    fold_control_quiesce(s->control);
     fold_flusher_stop(s->flusher);
     if (s->flusher != NULL)
         first = fold_flush_all(s);
@@ -176,11 +178,12 @@ int fold_session_close(struct fold_session *s)
     fold_ballast_close(s->ballast);
     if (s->dedup != NULL)
         fold_dedup_close(s->dedup, writable && first == 0, s->volume->fd);
-    if (s->volume != NULL) {
-        int rc = fold_volume_close(s->volume, writable);
-        if (first == 0)
-            first = rc;
-    }
+    int rc = s->volume != NULL ? fold_volume_settle(s->volume, writable) : 0;
+    if (first == 0)
+        first = rc;
+    fold_control_stop(s->control);
+    if (s->volume != NULL)
+        (void)fold_volume_close(s->volume, writable);
     fold_gate_destroy(s->gate);
     free(s);
     return first;

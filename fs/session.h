@@ -49,10 +49,13 @@ struct fold_session {
     struct fold_control *control;
     _Atomic(struct fold_loop *) loop; /* NULL until mounted */
     struct fuse_session *fuse;
-    _Atomic int64_t space_left;     /* fs/space.c: bytes that may still be accepted */
-    _Atomic uint64_t space_seen_ms; /* fs/space.c: when the host was asked */
-    _Atomic uint64_t space_claimed; /* fs/space.c: bytes being stored */
-    atomic_uint fsyncs;             /* running now */
+    _Atomic(const char *) mountpoint; /* where it is to be mounted, or NULL; set by the driver */
+    _Atomic uint64_t device;          /* of the mount; 0 until mounted */
+    atomic_bool closing;              /* set once: whatever can be left undone ends */
+    _Atomic int64_t space_left;       /* fs/space.c: bytes that may still be accepted */
+    _Atomic uint64_t space_seen_ms;   /* fs/space.c: when the host was asked */
+    _Atomic uint64_t space_claimed;   /* fs/space.c: bytes being stored */
+    atomic_uint fsyncs;               /* running now */
     bool direct_io_ok; /* the kernel accepted the flags that make direct and cached handles coherent
                         */
 };

@@ -16,6 +16,7 @@
 #include "meta/rescue.h"
 #include "meta/salvage.h"
 #include "meta/shadow.h"
+#include "meta/storelock.h"
 #include "meta/superblock.h"
 
 #include <errno.h>
@@ -23,7 +24,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define PROBLEMS_MAX 20000u
@@ -169,11 +169,7 @@ static int hold_lock(const struct fold_check *k, int *fd)
         *fd = -1;
         return 0;
     }
-    if (*fd < 0)
-        return *fd;
-    if (flock(*fd, (writes(k) ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
-        return 0;
-    return errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+    return *fd < 0 ? *fd : fold_storelock_take(*fd, !writes(k));
 }
 
 static bool is_damage(int rc)

@@ -12,6 +12,7 @@
 #include "meta/base/log.h"
 #include "meta/redo.h"
 #include "meta/shadow.h"
+#include "meta/storelock.h"
 #include "meta/superblock.h"
 #include "meta/twin.h"
 
@@ -106,13 +107,12 @@ static int take_lock(int storefd, bool shared, int *lockfd)
     int fd = fold_io_open(storefd, "lock", shared ? O_RDONLY : O_RDWR | O_CREAT, 0600);
     if (fd < 0)
         return fd;
-    if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-        int rc = errno == EWOULDBLOCK ? -FOLD_E_LOCKED : -errno;
+    int rc = fold_storelock_take(fd, shared);
+    if (rc == 0)
+        *lockfd = fd;
+    else
         (void)close(fd);
-        return rc;
-    }
-    *lockfd = fd;
-    return 0;
+    return rc;
 }
 
 static int draw(struct fold_volume_params *p)
@@ -265,18 +265,27 @@ int fold_volume_open(const char *path, const struct fold_volume_options *opt,
     return 0;
 }
 
-int fold_volume_close(struct fold_volume *v, bool clean)
+int fold_volume_settle(struct fold_volume *v, bool clean)
 {
-    if (v == NULL)
-        return 0;
     clean = clean && !v->read_only;
     int rc = fold_catalog_close(v->catalog, clean);
     int rc2 = fold_store_close(v->store, clean);
     fold_shadow_destroy(v->overlay);
+    v->catalog = NULL;
+    v->store = NULL;
+    v->overlay = NULL;
+    return rc < 0 ? rc : rc2;
+}
+
+int fold_volume_close(struct fold_volume *v, bool clean)
+{
+    if (v == NULL)
+        return 0;
+    int rc = fold_volume_settle(v, clean);
     if (v->lockfd >= 0)
         (void)close(v->lockfd);
     if (v->fd >= 0)
         (void)close(v->fd);
     free(v);
-    return rc < 0 ? rc : rc2;
+    return rc;
 }

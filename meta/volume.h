@@ -65,6 +65,10 @@ int fold_volume_open(const char *path, const struct fold_volume_options *opt,
 /* Reads and checks the superblock only; no lock. */
 int fold_volume_probe(const char *path, struct fold_volume_params *out) FOLD_MUST;
 
+/* Closes store and catalog, and keeps the lock until fold_volume_close: nothing is left to be done
+ * to the store then. `clean` as there; the first error. */
+int fold_volume_settle(struct fold_volume *v, bool clean);
+
 /* `clean`: everything is made durable first; the first error is returned, and the volume is closed
  * in every case. */
 int fold_volume_close(struct fold_volume *v, bool clean);

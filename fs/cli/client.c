@@ -5,7 +5,7 @@
 #include "fs/cli/client.h"
 
 #include "fs/cli/mounts.h"
-#include "fs/control.h"
+#include "fs/endpoint.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/volume.h"
@@ -13,8 +13,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <time.h>
 
 #define LINE_MAX_BYTES (16u << 20)
+/* For an answer that costs the daemon nothing. */
+#define ABOUT_WAIT_S 5
+/* A daemon that does not accept connections is tried for this long. */
+#define BUSY_WAIT_MS  5000u
+#define BUSY_PAUSE_MS 50u
 
 void fold_target_free(struct fold_target *t)
 {
@@ -22,82 +29,151 @@ void fold_target_free(struct fold_target *t)
     free(t->point);
     if (t->fd >= 0)
         close(t->fd);
-    *t = (struct fold_target){.fd = -1};
+    if (t->pidfd >= 0)
+        close(t->pidfd);
+    *t = (struct fold_target)FOLD_TARGET_NONE;
 }
 
-static pid_t peer_pid(int fd)
+static void take_connection(struct fold_target *t, int fd)
 {
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return 0;
-    return peer.pid;
+    t->fd = fd;
+    fold_endpoint_peer(fd, &t->pid, &t->pidfd);
 }
 
-/* Connects to the daemon of t->store, if any. */
-static int attach(struct fold_target *t)
+static dev_t dev_of(const char *text)
 {
-    FOLD_AUTO(close) int storefd = fold_io_open(AT_FDCWD, t->store, O_PATH | O_DIRECTORY, 0);
-    if (storefd < 0)
-        return storefd;
-    int fd = fold_control_connect(storefd);
-    if (fd == -ENOENT || fd == -ECONNREFUSED)
-        return 0;
+    unsigned high, low;
+    return text != NULL && sscanf(text, "%u:%u", &high, &low) == 2 ? makedev(high, low) : 0;
+}
+
+static enum fold_daemon_state state_of(const char *text)
+{
+    if (text != NULL && strcmp(text, "serving") == 0)
+        return FOLD_DAEMON_SERVING;
+    if (text != NULL && strcmp(text, "closing") == 0)
+        return FOLD_DAEMON_CLOSING;
+    return FOLD_DAEMON_NOT_MOUNTED;
+}
+
+int fold_client_about(int storefd, struct fold_daemon *out)
+{
+    char why[256];
+    json_t *about = NULL;
+    int fd = fold_endpoint_connect_store(storefd);
     if (fd < 0)
         return fd;
-    t->fd = fd;
-    t->pid = peer_pid(fd);
+    int rc = fold_client_call(fd, "about", NULL, ABOUT_WAIT_S, NULL, NULL, &about, why, sizeof why);
+    close(fd);
+    if (rc != 0)
+        return rc;
+    *out = (struct fold_daemon){
+        .state = state_of(json_string_value(json_object_get(about, "state"))),
+        .pid = (pid_t)json_integer_value(json_object_get(about, "pid")),
+        .dev = dev_of(json_string_value(json_object_get(about, "device"))),
+    };
+    json_decref(about);
     return 0;
+}
+
+/* Connects to the daemon of the store at `path`; if `dev` is not 0, only if that is its mount. */
+static int attach_store(struct fold_target *t, const char *path, dev_t dev)
+{
+    FOLD_AUTO(close) int storefd = fold_io_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+    if (storefd < 0)
+        return storefd;
+    if (dev != 0) {
+        struct fold_daemon daemon = {.pid = 0};
+        int rc = fold_client_about(storefd, &daemon);
+        if (rc != 0 || daemon.dev != dev)
+            return rc == -EACCES || rc == -ETIMEDOUT ? rc : -ENOENT;
+    }
+    int fd = fold_endpoint_connect_store(storefd);
+    if (fd < 0)
+        return fd;
+    take_connection(t, fd);
+    return 0;
+}
+
+/* Connects to the daemon of a mount: by its device number, or by the store where that cannot be
+ * seen, as from another network namespace. */
+static int attach_mount(struct fold_target *t, const struct fold_mount *m)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000l};
+    int fd = fold_endpoint_connect_mount(m->dev, m->owner);
+    for (unsigned i = 0; fd == -EAGAIN && i < BUSY_WAIT_MS / BUSY_PAUSE_MS; i++) {
+        nanosleep(&pause, NULL);
+        fd = fold_endpoint_connect_mount(m->dev, m->owner);
+    }
+    if (fd == -EAGAIN)
+        return -ETIMEDOUT;
+    if (fd < 0)
+        return attach_store(t, m->store, m->dev);
+    take_connection(t, fd);
+    return 0;
+}
+
+/* That there is no daemon to be found is no failure; `fd` tells. */
+static int unless_none(int rc)
+{
+    return rc == -ENOENT || rc == -ENOTDIR || rc == -ECONNREFUSED ? 0 : rc;
+}
+
+int fold_target_of_mount(const struct fold_mount *m, struct fold_target *out)
+{
+    struct fold_target t = FOLD_TARGET_NONE;
+    t.store = strdup(m->store);
+    t.point = strdup(m->point);
+    t.read_only = m->read_only;
+    int rc = t.store == NULL || t.point == NULL ? -ENOMEM : unless_none(attach_mount(&t, m));
+    if (rc == 0)
+        *out = t;
+    else
+        fold_target_free(&t);
+    return rc;
 }
 
 /* The operand is no mount point: it must be a store. */
-static int find_store(const char *operand, struct fold_target *t)
+static int find_store(const char *operand, struct fold_target *out)
 {
     struct fold_volume_params params;
     struct fold_mount mount = {.point = NULL};
-    t->store = realpath(operand, NULL);
-    if (t->store == NULL)
+    struct fold_target t = FOLD_TARGET_NONE;
+    t.store = realpath(operand, NULL);
+    if (t.store == NULL)
         return -errno;
-    int rc = fold_volume_probe(t->store, &params);
-    if (rc != 0)
-        return rc;
-    if (fold_mounts_of(t->store, &mount) == 0) {
-        t->point = mount.point;
-        t->read_only = mount.read_only;
+    int rc = fold_volume_probe(t.store, &params);
+    if (rc == 0 && fold_mounts_of(t.store, &mount) == 0) {
+        t.point = mount.point;
+        t.read_only = mount.read_only;
         mount.point = NULL;
+        if (t.read_only) /* its daemon has no socket in the store */
+            rc = unless_none(attach_mount(&t, &mount));
     }
     fold_mount_free(&mount);
-    return 0;
+    if (rc == 0 && t.fd < 0)
+        rc = unless_none(attach_store(&t, t.store, 0));
+    if (rc == 0)
+        *out = t;
+    else
+        fold_target_free(&t);
+    return rc;
 }
 
 int fold_target_find(const char *operand, struct fold_target *out, char *why, size_t why_size)
 {
-    struct fold_target t = {.fd = -1};
     struct fold_mount mount = {.point = NULL};
     int rc = fold_mounts_at(operand, &mount);
-    if (rc == 0) {
-        t.store = mount.store;
-        t.point = mount.point;
-        t.read_only = mount.read_only;
-        mount.store = mount.point = NULL;
-    } else {
-        rc = find_store(operand, &t);
-    }
+    rc = rc == 0 ? fold_target_of_mount(&mount, out) : find_store(operand, out);
     fold_mount_free(&mount);
-    if (rc == 0)
-        rc = attach(&t);
-    if (rc == 0) {
-        *out = t;
-        return 0;
-    }
     if (rc == -FOLD_E_NOT_A_STORE)
         snprintf(why, why_size, "'%s' is neither a foldfs mount point nor a store", operand);
     else if (rc == -EACCES || rc == -EPERM)
         snprintf(why, why_size,
                  "no permission to reach the store of '%s'; ask as its owner or as root", operand);
-    else
+    else if (rc == -ETIMEDOUT)
+        snprintf(why, why_size, "the daemon of '%s' does not answer", operand);
+    else if (rc != 0)
         snprintf(why, why_size, "'%s': %s", operand, fold_err_text(rc));
-    fold_target_free(&t);
     return rc;
 }
 
@@ -231,6 +307,8 @@ int fold_client_call(int fd, const char *verb, json_t *args, unsigned quiet_s,
         snprintf(why, why_size, "the daemon went away before it answered");
     else if (rc == -ETIMEDOUT)
         snprintf(why, why_size, "the daemon does not answer");
+    else if (rc == -EACCES)
+        snprintf(why, why_size, "no permission to ask the daemon; ask as its owner or as root");
     else if (rc != 0 && why[0] == '\0')
         snprintf(why, why_size, "%s", fold_err_text(rc));
     return rc;

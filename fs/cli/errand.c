@@ -5,6 +5,7 @@
  */
 #include "fs/cli/errand.h"
 
+#include "fs/cli/await.h"
 #include "fs/cli/client.h"
 #include "fs/cli/verbs.h"
 #include "fs/session.h"
@@ -43,26 +44,53 @@ static void live_progress(void *arg, const json_t *p)
                          (uint64_t)json_integer_value(json_object_get(p, "total")));
 }
 
-static int run_offline(struct fold_errand *e, const char *store, json_t **result)
+static int run_offline(struct fold_errand *e, const char *store, json_t **result, char *why,
+                       size_t why_size)
 {
     struct fold_mount_options opt;
     struct fold_session *s;
-    fold_mount_options_init(&opt, geteuid() == 0);
-    int rc = fold_session_open(store, &opt, &s);
+    int rc = fold_store_await(e->verb, store, false, why, why_size);
     if (rc != 0)
         return rc;
+    fold_mount_options_init(&opt, geteuid() == 0);
+    rc = fold_session_open(store, &opt, &s);
+    if (rc != 0) {
+        (void)snprintf(why, why_size, "'%s': %s", store, fold_err_text(rc));
+        return rc;
+    }
     struct sigaction act = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &act, NULL);
     (void)sigaction(SIGTERM, &act, NULL);
     rc = e->offline(e, s, result);
     int closed = fold_session_close(s);
-    return rc == 0 || (rc == -ECANCELED && *result != NULL) ? closed : rc;
+    rc = rc == 0 || (rc == -ECANCELED && *result != NULL) ? closed : rc;
+    if (rc != 0)
+        (void)snprintf(why, why_size, "'%s': %s", store, fold_err_text(rc));
+    return rc;
+}
+
+/* True if the daemon did the work, or tried to; false if it is just closing the store. */
+static bool run_live(struct fold_errand *e, struct fold_target *target, const char *operand,
+                     json_t **result, int *code)
+{
+    char why[256];
+    int rc = fold_client_call(target->fd, e->verb->name, e->args, 0, live_progress, e, result, why,
+                              sizeof why);
+    fold_meter_end(&e->meter);
+    if (rc == -ESHUTDOWN && target->point == NULL)
+        return false;
+    *code = FOLD_EXIT_OK;
+    if (rc == -EROFS)
+        *code = fold_cli_fail(e->verb, FOLD_EXIT_SYSTEM, "'%s' is mounted read-only", operand);
+    else if (rc != 0)
+        *code = fold_cli_fail(e->verb, fold_cli_exit_code(rc), "'%s': %s", operand, why);
+    return true;
 }
 
 int fold_errand_run(struct fold_errand *e, const char *operand, json_t **result)
 {
-    char why[256];
-    struct fold_target target = {.fd = -1};
+    char why[4608];
+    struct fold_target target = FOLD_TARGET_NONE;
     int code = FOLD_EXIT_OK;
     *result = NULL;
     int rc = fold_target_find(operand, &target, why, sizeof why);
@@ -71,25 +99,21 @@ int fold_errand_run(struct fold_errand *e, const char *operand, json_t **result)
         return fold_cli_fail(e->verb, fold_cli_exit_code(rc), "%s", why);
     }
     if (target.fd >= 0) {
-        rc = fold_client_call(target.fd, e->verb->name, e->args, 0, live_progress, e, result, why,
-                              sizeof why);
-        fold_meter_end(&e->meter);
-        if (rc != 0)
-            code = fold_cli_fail(e->verb, fold_cli_exit_code(rc), "'%s': %s", operand, why);
-        fold_target_free(&target);
-        return code;
+        if (run_live(e, &target, operand, result, &code)) {
+            fold_target_free(&target);
+            return code;
+        }
+    } else {
+        json_decref(e->args);
     }
-    json_decref(e->args);
     if (target.point != NULL) {
-        code = fold_cli_fail(e->verb, FOLD_EXIT_SYSTEM,
-                             "the daemon of '%s' does not answer, or the mount is read-only",
+        code = fold_cli_fail(e->verb, FOLD_EXIT_SYSTEM, "the daemon of '%s' does not answer",
                              target.point);
     } else {
-        rc = run_offline(e, target.store, result);
+        rc = run_offline(e, target.store, result, why, sizeof why);
         fold_meter_end(&e->meter);
         if (rc != 0)
-            code = fold_cli_fail(e->verb, fold_cli_exit_code(rc), "'%s': %s", operand,
-                                 fold_err_text(rc));
+            code = fold_cli_fail(e->verb, fold_cli_exit_code(rc), "%s", why);
     }
     fold_target_free(&target);
     return code;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading /proc/PID/mountinfo: finds the mounts of type fuse.foldfs.
+ * Reading mountinfo files: finds the mounts of type fuse.foldfs.
  */
 #include "fs/cli/mounts.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/sysmacros.h>
 
 static const char mount_type[] = "fuse.foldfs";
 
@@ -14,7 +15,6 @@ void fold_mount_free(struct fold_mount *m)
 {
     free(m->point);
     free(m->store);
-    free(m->dev);
     *m = (struct fold_mount){.point = NULL};
 }
 
@@ -37,35 +37,60 @@ void fold_mounts_unescape(char *text)
     *to = '\0';
 }
 
-/*
- * Splits one line: ID PARENT DEV ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE SUPER. Returns true and
- * the parts (in the line, unescaped) if it is a whole foldfs mount, not a bind mount of a part of
- * one.
- */
-static bool split(char *line, char **point, char **source, char **dev, bool *read_only)
+/* One line: ID PARENT DEV ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE SUPER. */
+struct line {
+    char *dev, *root, *point, *options, *type, *source, *super;
+};
+
+/* Splits it in place; names are unescaped. */
+static bool split(char *text, struct line *l)
 {
     char *field[6];
     for (unsigned i = 0; i < 6; i++) {
-        field[i] = strsep(&line, " \n");
+        field[i] = strsep(&text, " \n");
         if (field[i] == NULL)
             return false;
     }
-    char *word = strsep(&line, " \n");
+    const char *word = strsep(&text, " \n");
     while (word != NULL && strcmp(word, "-") != 0)
-        word = strsep(&line, " \n");
-    char *type = strsep(&line, " \n");
-    *source = strsep(&line, " \n");
-    const char *options = strsep(&line, " \n");
-    if (word == NULL || type == NULL || *source == NULL || options == NULL)
+        word = strsep(&text, " \n");
+    *l = (struct line){.dev = field[2], .root = field[3], .point = field[4], .options = field[5]};
+    l->type = strsep(&text, " \n");
+    l->source = strsep(&text, " \n");
+    l->super = strsep(&text, " \n");
+    if (l->super == NULL)
         return false;
-    if (strcmp(type, mount_type) != 0 || strcmp(field[3], "/") != 0)
-        return false;
-    *dev = field[2];
-    *point = field[4];
-    *read_only = strncmp(options, "ro", 2) == 0 && (options[2] == ',' || options[2] == '\0');
-    fold_mounts_unescape(*point);
-    fold_mounts_unescape(*source);
+    fold_mounts_unescape(l->point);
+    fold_mounts_unescape(l->source);
     return true;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *p = list; (p = strstr(p, word)) != NULL; p += len)
+        if ((p == list || p[-1] == ',') && (p[len] == ',' || p[len] == '\0'))
+            return true;
+    return false;
+}
+
+static dev_t dev_of(const struct line *l)
+{
+    unsigned high, low;
+    return sscanf(l->dev, "%u:%u", &high, &low) == 2 ? makedev(high, low) : 0;
+}
+
+static uid_t owner_of(const struct line *l)
+{
+    static const char key[] = "user_id=";
+    const char *at = strstr(l->super, key);
+    return at != NULL ? (uid_t)strtoul(at + sizeof key - 1, NULL, 10) : 0;
+}
+
+/* A whole foldfs mount, not a bind mount of a part of one. */
+static bool is_foldfs(const struct line *l)
+{
+    return strcmp(l->type, mount_type) == 0 && strcmp(l->root, "/") == 0;
 }
 
 /* The last mount whose point (or store, if `by_store`) is `want`: later lines lie on top of earlier
@@ -75,19 +100,19 @@ static int search(const char *want, bool by_store, struct fold_mount *out)
     FILE *in = fopen("/proc/self/mountinfo", "re");
     if (in == NULL)
         return -errno;
-    char *line = NULL;
+    char *text = NULL;
     size_t size = 0;
     int rc = -ENOENT;
-    while (getline(&line, &size, in) > 0) {
-        char *point;
-        char *source;
-        char *dev;
-        bool read_only;
-        if (!split(line, &point, &source, &dev, &read_only) ||
-            strcmp(by_store ? source : point, want) != 0)
+    while (getline(&text, &size, in) > 0) {
+        struct line l;
+        if (!split(text, &l) || !is_foldfs(&l) || strcmp(by_store ? l.source : l.point, want) != 0)
             continue;
-        struct fold_mount found = {strdup(point), strdup(source), strdup(dev), read_only};
-        if (found.point == NULL || found.store == NULL || found.dev == NULL) {
+        struct fold_mount found = {.point = strdup(l.point),
+                                   .store = strdup(l.source),
+                                   .dev = dev_of(&l),
+                                   .owner = owner_of(&l),
+                                   .read_only = has_word(l.options, "ro")};
+        if (found.point == NULL || found.store == NULL) {
             fold_mount_free(&found);
             rc = -ENOMEM;
             break;
@@ -97,50 +122,34 @@ static int search(const char *want, bool by_store, struct fold_mount *out)
         *out = found;
         rc = 0;
     }
-    free(line);
+    free(text);
     fclose(in);
     return rc;
 }
 
-/* Whether the mountinfo `path` of some process shows this filesystem. */
-static bool shows(const char *path, const struct fold_mount *m)
+int fold_mounts_place(int dirfd, const char *path, dev_t dev, char **point)
 {
-    FILE *in = fopen(path, "re");
-    if (in == NULL)
-        return false;
-    char *line = NULL;
+    int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL;
+    if (in == NULL) {
+        int rc = -errno;
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    char *text = NULL;
     size_t size = 0;
-    bool found = false;
-    while (!found && getline(&line, &size, in) > 0) {
-        char *point;
-        char *source;
-        char *dev;
-        bool read_only;
-        found = split(line, &point, &source, &dev, &read_only) && strcmp(dev, m->dev) == 0 &&
-                strcmp(source, m->store) == 0;
-    }
-    free(line);
-    fclose(in);
-    return found;
-}
-
-pid_t fold_mounts_holder(const struct fold_mount *m)
-{
-    DIR *proc = opendir("/proc");
-    pid_t holder = 0;
-    for (struct dirent *e; proc != NULL && holder == 0 && (e = readdir(proc)) != NULL;) {
-        char path[64];
-        char *end;
-        long pid = strtol(e->d_name, &end, 10);
-        if (*end != '\0' || pid <= 0)
+    int rc = -ENOENT;
+    while (rc == -ENOENT && getline(&text, &size, in) > 0) {
+        struct line l;
+        if (!split(text, &l) || dev_of(&l) != dev)
             continue;
-        (void)snprintf(path, sizeof path, "/proc/%ld/mountinfo", pid);
-        if (shows(path, m))
-            holder = (pid_t)pid;
+        *point = strdup(l.point);
+        rc = *point != NULL ? 0 : -ENOMEM;
     }
-    if (proc != NULL)
-        closedir(proc);
-    return holder;
+    free(text);
+    fclose(in);
+    return rc;
 }
 
 int fold_path_absolute(const char *path, char **out)

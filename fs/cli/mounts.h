@@ -15,7 +15,8 @@
 struct fold_mount {
     char *point; /* absolute path */
     char *store; /* absolute path of the store, as the daemon gave it */
-    char *dev;   /* major:minor of the filesystem */
+    dev_t dev;   /* of the filesystem; the same in every mount namespace */
+    uid_t owner; /* who mounted it, and as whom the daemon runs */
     bool read_only;
 };
 
@@ -30,11 +31,9 @@ int fold_mounts_at(const char *path, struct fold_mount *out) FOLD_MUST;
 /* A foldfs mount of the store `store` (absolute, resolved). -ENOENT if there is none, -errno. */
 int fold_mounts_of(const char *store, struct fold_mount *out) FOLD_MUST;
 
-/*
- * A process in whose mount namespace this filesystem is mounted, whatever the place; 0 if there is
- * none to be seen. Without being root only one's own processes can be seen.
- */
-pid_t fold_mounts_holder(const struct fold_mount *m);
+/* Where the filesystem `dev`, or a part of it, is mounted according to the mountinfo file `path`,
+ * relative to `dirfd`; malloc'd in *point. -ENOENT if nowhere, -errno. */
+int fold_mounts_place(int dirfd, const char *path, dev_t dev, char **point) FOLD_MUST;
 
 /*
  * `path` made absolute without touching its last component, so that a mount point with a dead

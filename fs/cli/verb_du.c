@@ -144,7 +144,7 @@ static int measure(const struct fold_verb *verb, const char *path, const char *p
                    json_t *inodes, json_t **result)
 {
     char why[256];
-    struct fold_target target = {.fd = -1};
+    struct fold_target target = FOLD_TARGET_NONE;
     json_t *args = json_pack("{s:o}", "inodes", inodes);
     int rc = fold_target_find(point, &target, why, sizeof why);
     if (rc == 0 && (target.fd < 0 || target.point == NULL)) {

@@ -5,6 +5,7 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/await.h"
 #include "fs/cli/client.h"
 #include "fs/cli/meter.h"
 #include "meta/base/err.h"
@@ -91,10 +92,13 @@ static int check(const struct fold_verb *verb, const char *operand, struct fold_
                  bool as_json)
 {
     struct fold_check_result r;
-    struct fold_target target = {.fd = -1};
-    char why[256];
+    struct fold_target target = FOLD_TARGET_NONE;
+    char why[4608];
     int rc = fold_target_find(operand, &target, why, sizeof why);
-    bool mounted = rc == 0 && (target.fd >= 0 || target.point != NULL);
+    bool writes = opt->repair || opt->rebuild_index;
+    bool mounted = rc == 0 && target.point != NULL;
+    bool used =
+        rc == 0 && !mounted && fold_store_await(verb, target.store, !writes, why, sizeof why) != 0;
     /* A damaged superblock must not keep the check from saying so. */
     const char *store = rc == 0 && target.store != NULL ? target.store : operand;
     if (mounted) {
@@ -102,6 +106,10 @@ static int check(const struct fold_verb *verb, const char *operand, struct fold_
         return fold_cli_fail(
             verb, FSCK_FAILED,
             "'%s' is mounted; unmount it first, or verify its data with 'foldfs scrub'", operand);
+    }
+    if (used) {
+        fold_target_free(&target);
+        return fold_cli_fail(verb, FSCK_FAILED, "%s", why);
     }
     struct fold_meter meter = {0};
     opt->arg = &meter;

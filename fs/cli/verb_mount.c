@@ -5,6 +5,7 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/await.h"
 #include "fs/cli/daemon.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/patient.h"
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 
 #define ANSWER_WAIT_S 30
+#define PROBE_WAIT_S  10
 
 static const struct fold_cli_option options[] = {
     {'f', "foreground", NULL, "stay in the foreground until unmounted"},
@@ -92,10 +94,13 @@ static int check_point(struct mounting *m, const char *path)
     struct stat st;
     struct fold_mount there = {.point = NULL};
     if (fold_mounts_at(path, &there) == 0) {
-        fold_cli_fail(
-            m->verb, 0,
-            "the mount point '%s' is busy: '%s' is mounted there; 'foldfs umount %s' first", path,
-            there.store, path);
+        bool dead = fold_patient_probe(there.point, PROBE_WAIT_S) == -ENOTCONN;
+        fold_cli_fail(m->verb, 0,
+                      dead ? "a dead mount of '%2$s' lies on '%1$s': its daemon has died; 'foldfs "
+                             "umount %1$s' first"
+                           : "the mount point '%1$s' is busy: '%2$s' is mounted there; 'foldfs "
+                             "umount %1$s' first",
+                      path, there.store);
         fold_mount_free(&there);
         return FOLD_EXIT_MOUNT;
     }
@@ -106,7 +111,9 @@ static int check_point(struct mounting *m, const char *path)
     m->point = realpath(path, NULL);
     if (m->point == NULL && errno == ENOTCONN)
         return fold_cli_fail(m->verb, FOLD_EXIT_MOUNT,
-                             "a dead mount lies on '%s'; 'umount -l %s' first", path, path);
+                             "a dead FUSE mount lies on '%s': its daemon has died; 'umount -l %s' "
+                             "first",
+                             path, path);
     if (m->point == NULL || stat(m->point, &st) != 0)
         return fail(m, -errno, path);
     if (!S_ISDIR(st.st_mode))
@@ -166,8 +173,11 @@ static int serve(void *arg, int ready_fd)
 static int start(struct mounting *m)
 {
     pid_t pid;
+    char why[4608];
     if (m->fake)
         return FOLD_EXIT_OK;
+    if (fold_store_await(m->verb, m->store, m->opt.read_only, why, sizeof why) != 0)
+        return fold_cli_fail(m->verb, FOLD_EXIT_MOUNT, "%s", why);
     if (m->foreground || m->opt.debug)
         return serve(m, -1);
     int code = fold_daemon_start(serve, m, &pid);

@@ -5,6 +5,7 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/await.h"
 #include "fs/cli/client.h"
 #include "fs/options.h"
 #include "fs/stats.h"
@@ -134,16 +135,16 @@ static int from_store(const char *store, json_t **out)
 
 static int show(const struct fold_verb *verb, const char *operand, bool json)
 {
-    struct fold_target target = {.fd = -1};
+    struct fold_target target = FOLD_TARGET_NONE;
     json_t *stats = NULL;
-    char why[256];
+    char why[4608];
     int rc = fold_target_find(operand, &target, why, sizeof why);
-    if (rc == 0 && target.fd >= 0) {
+    if (rc == 0 && target.fd >= 0)
         rc = fold_client_call(target.fd, "stats", NULL, ANSWER_WAIT_S, NULL, NULL, &stats, why,
                               sizeof why);
-    } else if (rc == 0) {
-        rc = from_store(target.store, &stats);
-        if (rc != 0)
+    if ((rc == 0 && target.fd < 0) || rc == -ESHUTDOWN) {
+        rc = fold_store_await(verb, target.store, true, why, sizeof why);
+        if (rc == 0 && (rc = from_store(target.store, &stats)) != 0)
             snprintf(why, sizeof why, "%s: %s", operand, fold_err_text(rc));
     }
     if (rc == 0)

@@ -4,14 +4,17 @@
  */
 #include "fs/cli/verbs.h"
 
+#include "fs/cli/await.h"
 #include "fs/cli/client.h"
+
+#include <errno.h>
 
 static int run(const struct fold_verb *verb, int argc, char **argv)
 {
     struct fold_cli cli;
-    struct fold_target target = {.fd = -1};
+    struct fold_target target = FOLD_TARGET_NONE;
     const char *value;
-    char why[256];
+    char why[4608];
     fold_cli_begin(&cli, verb, argc, argv);
     if (fold_cli_next(&cli, &value) == FOLD_CLI_EXIT)
         return cli.exit;
@@ -24,8 +27,13 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
     int code = FOLD_EXIT_OK;
     if (target.fd >= 0) {
         rc = fold_client_call(target.fd, "sync", NULL, 0, NULL, NULL, NULL, why, sizeof why);
-        if (rc != 0)
+        if (rc == -ESHUTDOWN) { /* it is being closed, which makes everything durable */
+            rc = fold_store_await(verb, target.store, true, why, sizeof why);
+            if (rc != 0)
+                code = fold_cli_fail(verb, fold_cli_exit_code(rc), "%s", why);
+        } else if (rc != 0) {
             code = fold_cli_fail(verb, fold_cli_exit_code(rc), "'%s': %s", operands[0], why);
+        }
     } else if (target.point != NULL && !target.read_only) {
         code = fold_cli_fail(verb, FOLD_EXIT_SYSTEM, "the daemon of '%s' does not answer",
                              target.point);

@@ -6,22 +6,25 @@
 #include "fs/cli/verbs.h"
 
 #include "fs/cli/client.h"
+#include "fs/cli/holders.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/patient.h"
 #include "fs/options.h"
+#include "fs/utab.h"
 #include "meta/base/err.h"
+#include "meta/base/io.h"
+#include "meta/storelock.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #define PROBE_WAIT_S   10
 #define DEFAULT_WAIT_S 300
-#define READER_WAIT_S  5
-/* A daemon that takes longer is looked at: it may be in use elsewhere. */
-#define HOLDER_AFTER_S 10u
+#define OTHERS_WAIT_S  5u
+/* How often a daemon that has not ended is looked at: its mount may be in use elsewhere. */
+#define HOLDER_EVERY_S 2u
 /* A busy mount is tried again so often, a twentieth of a second apart: who only looked is gone by
  * then. */
 #define BUSY_TRIES 20u
@@ -52,7 +55,9 @@ struct unmounting {
     struct fold_mount mount;
     int pidfd;     /* of the daemon, -1 if not known */
     bool sync_bad; /* the daemon could not make everything durable; said already */
-    pid_t holder;  /* a process whose mount namespace keeps the daemon alive, 0 if none */
+    bool dead;     /* the daemon had died */
+    bool held;     /* something keeps the daemon alive */
+    struct fold_holder holder;
     unsigned waited_s;
 };
 
@@ -88,16 +93,31 @@ static int by_fusermount(const char *point, bool lazy)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECANCELED;
 }
 
+/* Somebody else has unmounted it. */
+static bool gone(const struct unmounting *u)
+{
+    struct fold_mount now = {.point = NULL};
+    bool same = fold_mounts_at(u->mount.point, &now) == 0 && now.dev == u->mount.dev;
+    fold_mount_free(&now);
+    return !same;
+}
+
+static int detach_once(const struct unmounting *u)
+{
+    int rc = geteuid() == 0 ? by_system_call(u->mount.point, u->lazy)
+                            : by_fusermount(u->mount.point, u->lazy);
+    /* Of several that unmount at once, one does it, and all wait for the end of the daemon. */
+    return (rc == -EINVAL || rc == -ENOENT || rc == -ECANCELED) && gone(u) ? 0 : rc;
+}
+
 static int detach(void *arg)
 {
     const struct unmounting *u = arg;
     const struct timespec pause = {.tv_nsec = 50000000};
-    if (geteuid() != 0)
-        return by_fusermount(u->mount.point, u->lazy);
-    int rc = by_system_call(u->mount.point, u->lazy);
+    int rc = detach_once(u);
     for (unsigned i = 0; rc == -EBUSY && i < BUSY_TRIES; i++) {
         nanosleep(&pause, NULL);
-        rc = by_system_call(u->mount.point, u->lazy);
+        rc = detach_once(u);
     }
     return rc;
 }
@@ -109,21 +129,23 @@ static int detach(void *arg)
 static int sync_first(struct unmounting *u)
 {
     char why[256];
-    struct fold_target target = {.fd = -1};
-    int rc = fold_target_find(u->mount.point, &target, why, sizeof why);
+    struct fold_target target = FOLD_TARGET_NONE;
+    int rc = fold_target_of_mount(&u->mount, &target);
+    if (rc == -ETIMEDOUT)
+        return u->lazy ? 0 : rc;
     if (rc != 0 || target.fd < 0) {
         fold_target_free(&target);
         return 0;
     }
-    if (target.pid > 0)
-        u->pidfd = fold_patient_pidfd(target.pid);
+    u->pidfd = target.pidfd;
+    target.pidfd = -1;
     rc = u->lazy ? 0
                  : fold_client_call(target.fd, "sync", NULL, u->timeout_s, NULL, NULL, NULL, why,
                                     sizeof why);
     fold_target_free(&target);
     if (rc == -ETIMEDOUT)
         return rc;
-    if (rc != 0 && rc != -ENOSYS && rc != -EPIPE && rc != -EROFS) {
+    if (rc != 0 && rc != -ENOSYS && rc != -EPIPE && rc != -EROFS && rc != -ESHUTDOWN) {
         fold_cli_fail(u->verb, 0, "'%s': not everything could be made durable: %s", u->mount.point,
                       why);
         u->sync_bad = true;
@@ -131,14 +153,11 @@ static int sync_first(struct unmounting *u)
     return 0;
 }
 
-/* True if the store is held by no writer, or by nobody at all. */
-static bool released(const char *store, bool by_all)
+/* True if the store is held by no writer, or by nobody at all, or is not there any more. */
+static bool released(const struct fold_mount *m)
 {
-    FOLD_AUTO(free) char *path = NULL;
-    if (asprintf(&path, "%s/lock", store) < 0)
-        return true;
-    FOLD_AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 || flock(fd, (by_all ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    FOLD_AUTO(close) int fd = fold_io_open(AT_FDCWD, m->store, O_PATH | O_DIRECTORY, 0);
+    return fd < 0 || fold_storelock_look(fd, !m->read_only) != -FOLD_E_LOCKED;
 }
 
 static int wait_some(struct unmounting *u, unsigned timeout_s)
@@ -146,7 +165,7 @@ static int wait_some(struct unmounting *u, unsigned timeout_s)
     const struct timespec pause = {.tv_nsec = 20000000};
     if (u->pidfd >= 0)
         return fold_patient_exit(u->pidfd, timeout_s, tick, u);
-    for (unsigned turns = 0; !released(u->mount.store, u->mount.read_only); turns++) {
+    for (unsigned turns = 0; !released(&u->mount); turns++) {
         if (turns / 50 >= timeout_s)
             return -ETIMEDOUT;
         if (turns % 50 == 49)
@@ -157,22 +176,44 @@ static int wait_some(struct unmounting *u, unsigned timeout_s)
 }
 
 /*
- * A daemon that only reads has nothing to write back, and others may read as well: it is given a
- * moment to leave. One that another mount namespace keeps alive is not waited for: that may last.
+ * Waits for the end of the daemon. One that something else keeps alive is not waited for: that may
+ * last. Where the daemon is not known there is only the lock of the store to go by; others may have
+ * it as well, if this daemon only read or has died.
  */
 static int wait_closed(struct unmounting *u)
 {
-    if (u->mount.read_only) {
-        int rc = wait_some(u, FOLD_MIN(READER_WAIT_S, u->timeout_s));
-        return rc == -ETIMEDOUT && u->pidfd < 0 ? 0 : rc;
+    if (u->pidfd < 0 && (u->mount.read_only || u->dead)) {
+        int rc = wait_some(u, FOLD_MIN(OTHERS_WAIT_S, u->timeout_s));
+        return rc == -ETIMEDOUT ? 0 : rc;
     }
-    unsigned first_s = FOLD_MIN(HOLDER_AFTER_S, u->timeout_s);
-    int rc = wait_some(u, first_s);
-    if (rc != -ETIMEDOUT)
-        return rc;
-    u->holder = fold_mounts_holder(&u->mount);
-    u->waited_s = first_s;
-    return u->holder > 0 || first_s == u->timeout_s ? rc : wait_some(u, u->timeout_s - first_s);
+    for (;;) {
+        unsigned step_s = FOLD_MIN(HOLDER_EVERY_S, u->timeout_s - u->waited_s);
+        int rc = wait_some(u, step_s);
+        if (rc != -ETIMEDOUT)
+            return rc;
+        u->waited_s += step_s;
+        u->held = fold_holders_find(u->mount.dev, &u->holder) == 0;
+        if (u->held || u->waited_s >= u->timeout_s)
+            return rc;
+    }
+}
+
+/* Not all that was asked for was done in time. */
+static int said_late(const struct unmounting *u)
+{
+    const char *point = u->mount.point;
+    char who[128];
+    if (!u->held)
+        return fold_cli_fail(
+            u->verb, FOLD_EXIT_MOUNT,
+            "the daemon of '%s' did not finish within %u seconds; it goes on in the background",
+            point, u->timeout_s);
+    fold_holder_describe(&u->holder, who, sizeof who);
+    return fold_cli_fail(
+        u->verb, FOLD_EXIT_MOUNT,
+        "'%s' is unmounted here, but %s still has the volume mounted; the store is "
+        "closed when that ends",
+        point, who);
 }
 
 static int said(const struct unmounting *u, int rc)
@@ -194,16 +235,7 @@ static int said(const struct unmounting *u, int rc)
             u->verb, FOLD_EXIT_SYSTEM,
             "unmounting without being root needs fusermount3; install the package fuse3");
     case ETIMEDOUT:
-        if (u->holder > 0)
-            return fold_cli_fail(u->verb, FOLD_EXIT_MOUNT,
-                                 "'%s' is unmounted here, but the mount namespace of process %ld "
-                                 "still has the volume "
-                                 "mounted; the store is closed when that ends",
-                                 point, (long)u->holder);
-        return fold_cli_fail(
-            u->verb, FOLD_EXIT_MOUNT,
-            "the daemon of '%s' did not finish within %u seconds; it goes on in the background",
-            point, u->timeout_s);
+        return said_late(u);
     default:
         return fold_cli_fail(u->verb, fold_cli_mount_code(rc), "cannot unmount '%s': %s", point,
                              strerror(-rc));
@@ -217,17 +249,19 @@ static int unmount(struct unmounting *u)
                              "the daemon of '%s' does not answer; nothing was unmounted ('foldfs "
                              "umount -l' detaches it)",
                              u->mount.point);
-    bool dead = u->pidfd < 0 && fold_patient_probe(u->mount.point, PROBE_WAIT_S) == -ENOTCONN;
+    u->dead = u->pidfd < 0 && fold_patient_probe(u->mount.point, PROBE_WAIT_S) == -ENOTCONN;
     int rc = fold_patient_call(detach, u, u->timeout_s, tick, u);
-    if (rc == -EBUSY && dead && !u->lazy) {
+    if (rc == -EBUSY && u->dead && !u->lazy) {
         u->lazy = true;
         rc = fold_patient_call(detach, u, u->timeout_s, tick, u);
     }
+    if (rc == 0)
+        fold_utab_remove(u->mount.point); /* a daemon that had died did not */
     if (rc == 0 && !u->lazy)
         rc = wait_closed(u);
     if (rc != 0)
         return said(u, rc);
-    if (dead)
+    if (u->dead)
         fprintf(stderr,
                 "foldfs: the daemon of '%s' had died; what it had not written is recovered at the "
                 "next mount\n",
@@ -271,6 +305,7 @@ static int run(const struct fold_verb *verb, int argc, char **argv)
         return fold_cli_fail(verb, FOLD_EXIT_MOUNT, "no foldfs is mounted on '%s'", operands[0]);
     int code = unmount(&u);
     fold_mount_free(&u.mount);
+    fold_holder_free(&u.holder);
     if (u.pidfd >= 0)
         close(u.pidfd);
     return code;

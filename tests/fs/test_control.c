@@ -6,6 +6,8 @@
 #include "fs/control.h"
 
 #include "fs/cli/client.h"
+#include "fs/endpoint.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <cmocka.h>
 
 struct fixture {
@@ -88,8 +91,8 @@ static int tells(void *session, json_t *args, struct fold_control_reply *reply)
 }
 
 static const struct fold_control_verb verbs[] = {
-    {"echo", echo},     {"empty", empty},     {"fails", fails},
-    {"counts", counts}, {"lingers", lingers}, {"tells", tells},
+    {"echo", echo, false},     {"empty", empty, true},      {"fails", fails, false},
+    {"counts", counts, false}, {"lingers", lingers, false}, {"tells", tells, false},
 };
 
 static struct fixture *open_fixture(const char *below)
@@ -135,7 +138,7 @@ static int teardown(void **state)
 
 static int call(const struct fixture *f, const char *verb, json_t *args, json_t **result, char *why)
 {
-    FOLD_AUTO(close) int fd = fold_control_connect(f->fd);
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_store(f->fd);
     assert_true(fd >= 0);
     return fold_client_call(fd, verb, args, 30, NULL, NULL, result, why, 256);
 }
@@ -183,7 +186,7 @@ static void progress_is_ordered_and_complete(void **state)
     json_t *result = NULL;
     char why[256];
     int seen = 0;
-    FOLD_AUTO(close) int fd = fold_control_connect(f->fd);
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_store(f->fd);
     assert_int_equal(fold_client_call(fd, "counts", json_pack("{s:i}", "n", 5000), 30, note, &seen,
                                       &result, why, sizeof why),
                      0);
@@ -208,7 +211,7 @@ static void large_answers_pass(void **state)
 /* Sends raw bytes and returns what comes back as one string. */
 static void raw(const struct fixture *f, const char *text, size_t len, char *answer, size_t size)
 {
-    FOLD_AUTO(close) int fd = fold_control_connect(f->fd);
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_store(f->fd);
     size_t used = 0;
     assert_true(fd >= 0);
     while (len > 0) {
@@ -280,10 +283,10 @@ static void a_dead_socket_is_replaced(void **state)
     json_t *result = NULL;
     char why[256];
     fold_control_stop(f->control);
-    assert_int_equal(fold_control_connect(f->fd), -ENOENT);
+    assert_int_equal(fold_endpoint_connect_store(f->fd), -ENOENT);
     FOLD_AUTO(close) int dead = openat(f->fd, "run/control", O_CREAT | O_WRONLY, 0600);
     assert_true(dead >= 0);
-    assert_int_equal(fold_control_connect(f->fd), -ECONNREFUSED);
+    assert_int_equal(fold_endpoint_connect_store(f->fd), -ECONNREFUSED);
     assert_int_equal(fold_control_start(f->fd, verbs, FOLD_ARRAY_LEN(verbs), f, &f->control), 0);
     assert_int_equal(call(f, "empty", NULL, &result, why), 0);
     json_decref(result);
@@ -313,7 +316,7 @@ static void wait_for(atomic_int *value, int want)
 static int start_lingering(const struct fixture *f)
 {
     static const char request[] = "{\"verb\":\"lingers\"}\n";
-    int fd = fold_control_connect(f->fd);
+    int fd = fold_endpoint_connect_store(f->fd);
     assert_true(fd >= 0);
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
     return fd;
@@ -336,7 +339,7 @@ static void a_client_that_does_not_read_is_given_up(void **state)
 {
     static const char request[] = "{\"verb\":\"tells\"}\n";
     struct fixture *f = *state;
-    FOLD_AUTO(close) int fd = fold_control_connect(f->fd);
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_store(f->fd);
     assert_true(fd >= 0);
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
     assert_int_equal(shutdown(fd, SHUT_RD), 0);
@@ -376,6 +379,124 @@ static void stop_ends_running_requests(void **state)
     assert_int_equal(fold_control_start(f->fd, verbs, FOLD_ARRAY_LEN(verbs), f, &f->control), 0);
 }
 
+/* A device number that no filesystem has. */
+static dev_t no_device(void)
+{
+    return makedev(4095, (unsigned)getpid() & 0xfffffu);
+}
+
+static int call_mount(dev_t dev, const char *verb, json_t **result)
+{
+    char why[256];
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_mount(dev, geteuid());
+    assert_true(fd >= 0);
+    return fold_client_call(fd, verb, NULL, 30, NULL, NULL, result, why, sizeof why);
+}
+
+static void the_mount_is_another_door(void **state)
+{
+    struct fixture *f = *state;
+    json_t *result = NULL;
+    char why[256];
+    const dev_t dev = no_device();
+    assert_int_equal(fold_endpoint_connect_mount(dev, geteuid()), -ENOENT);
+    assert_int_equal(fold_control_serve_mount(f->control, dev), 0);
+    assert_int_equal(call_mount(dev, "echo", &result), 0);
+    json_decref(result);
+    assert_int_equal(call(f, "echo", NULL, &result, why), 0);
+    json_decref(result);
+    assert_int_equal(fold_endpoint_connect_mount(dev + 1, geteuid()), -ENOENT);
+    /* 4095:1 begins like 4095:12, and is another. */
+    assert_int_equal(fold_endpoint_connect_mount(makedev(4095, minor(dev) / 10), geteuid()),
+                     -ENOENT);
+}
+
+static void the_peer_is_known(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid;
+    int pidfd;
+    assert_int_equal(fold_control_serve_mount(f->control, no_device()), 0);
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_mount(no_device(), geteuid());
+    assert_true(fd >= 0);
+    fold_endpoint_peer(fd, &pid, &pidfd);
+    assert_int_equal(pid, getpid());
+    assert_true(pidfd >= 0);
+    close(pidfd);
+}
+
+static void a_mount_needs_no_store(void **state)
+{
+    struct fold_control *c;
+    json_t *result = NULL;
+    (void)state;
+    assert_int_equal(fold_control_start(-1, verbs, FOLD_ARRAY_LEN(verbs), NULL, &c), 0);
+    assert_int_equal(fold_control_serve_mount(c, no_device()), 0);
+    assert_int_equal(call_mount(no_device(), "empty", &result), 0);
+    json_decref(result);
+    fold_control_stop(c);
+    assert_int_equal(fold_endpoint_connect_mount(no_device(), geteuid()), -ENOENT);
+}
+
+/* Somebody else listens on names that look right, and lets nobody in. */
+static void strangers_are_not_believed(void **state)
+{
+    struct fixture *f = *state;
+    json_t *result = NULL;
+    const dev_t dev = no_device();
+    int stranger[3], waiting[64];
+    size_t n = 0;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(seteuid(65534), 0);
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(stranger); i++) {
+        stranger[i] = fold_endpoint_listen_mount(dev);
+        assert_true(stranger[i] >= 0);
+    }
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(fold_endpoint_connect_mount(dev, 0), -ENOENT);
+    for (; n < FOLD_ARRAY_LEN(waiting); n++) { /* until their queues are full */
+        waiting[n] = fold_endpoint_connect_mount(dev, 65534);
+        if (waiting[n] < 0)
+            break;
+    }
+    assert_true(n > 0 && n < FOLD_ARRAY_LEN(waiting));
+    assert_int_equal(waiting[n], -EAGAIN);
+    assert_int_equal(fold_control_serve_mount(f->control, dev), 0);
+    assert_int_equal(call_mount(dev, "echo", &result), 0);
+    json_decref(result);
+    while (n > 0)
+        close(waiting[--n]);
+    for (size_t i = 0; i < FOLD_ARRAY_LEN(stranger); i++)
+        close(stranger[i]);
+}
+
+static void closing_answers_what_goes_on_to_the_end(void **state)
+{
+    struct fixture *f = *state;
+    json_t *result = NULL;
+    char why[256];
+    int fd = start_lingering(f);
+    wait_for(&f->entered, 1);
+    fold_control_quiesce(f->control);
+    assert_int_equal(atomic_load(&f->cancelled), 1);
+    assert_int_equal(call(f, "empty", NULL, &result, why), 0);
+    assert_int_equal(call(f, "echo", NULL, &result, why), -ESHUTDOWN);
+    close(fd);
+}
+
+static void closing_does_not_wait_for_a_client_that_does_not_read(void **state)
+{
+    static const char request[] = "{\"verb\":\"tells\"}\n";
+    struct fixture *f = *state;
+    FOLD_AUTO(close) int fd = fold_endpoint_connect_store(f->fd);
+    assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+    poll(NULL, 0, 1500); /* its buffer is full by then */
+    uint64_t before = fold_clock_ms();
+    fold_control_quiesce(f->control);
+    assert_true(fold_clock_ms() - before < 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +513,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_client_that_does_not_read_is_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(more_clients_than_threads_are_served, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_ends_running_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_mount_is_another_door, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_peer_is_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(strangers_are_not_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(closing_answers_what_goes_on_to_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(closing_does_not_wait_for_a_client_that_does_not_read,
+                                        setup, teardown),
+        cmocka_unit_test(a_mount_needs_no_store),
         cmocka_unit_test(long_paths_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
