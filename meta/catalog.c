@@ -221,6 +221,7 @@ static int open_database(struct fold_catalog *c, const struct fold_catalog_optio
     if (!opt->read_only)
         return fold_kv_open(c->dirfd, FOLD_CATALOG_DIR, &kv, &c->kv);
     kv.no_compaction = true;
+    kv.keep_open = true;
     int rc = fold_shadow_create(c->dirfd, FOLD_CATALOG_DIR, fold_shadow_database, NULL, &c->shadow);
     return rc < 0 ? rc : fold_kv_open(-1, fold_shadow_path(c->shadow), &kv, &c->kv);
 }
@@ -272,6 +273,7 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
         atomic_store(&c->durable, atomic_load(&c->lsn));
         if (!opt->read_only)
             rc = fold_checkpoint_start(c);
+        fold_shadow_vanish(c->shadow);
     }
     if (rc < 0) {
         bool damaged = rc == -FOLD_E_BAD_CATALOG || rc == -FOLD_E_CATALOG_IO;

@@ -226,8 +226,7 @@ static int open_volume(struct fold_check *k, const char *path)
 {
     struct fold_volume_options opt = {
         .read_only = !writes(k),
-        .store = {.verify = FOLD_VERIFY_ALWAYS,
-                  .segments = k->overlay != NULL ? fold_shadow_path(k->overlay) : NULL},
+        .store = {.verify = FOLD_VERIFY_ALWAYS, .overlay = k->overlay},
     };
     int rc = fold_volume_open(path, &opt, &k->volume);
     if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_LOCKED)

@@ -123,9 +123,11 @@ static int try_open(int storefd, uint64_t cache_bytes, struct fold_index *ix)
     struct fold_kv_options opt;
     kv_options(cache_bytes, ix->read_only, &opt);
     int rc = ix->read_only ? copy_torn(storefd, ix) : 0;
-    if (rc == 0 && ix->shadow != NULL)
+    opt.keep_open = ix->shadow != NULL;
+    if (rc == 0 && ix->shadow != NULL) {
         rc = fold_kv_open(-1, fold_shadow_path(ix->shadow), &opt, &ix->kv);
-    else if (rc == 0)
+        fold_shadow_vanish(ix->shadow);
+    } else if (rc == 0)
         rc = fold_kv_open(storefd, "index", &opt, &ix->kv);
     if (rc < 0)
         return rc;

@@ -128,8 +128,8 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
                                                                 (double)buffer);
     rocksdb_options_set_max_write_buffer_number(o, opt->write_buffers != 0 ? (int)opt->write_buffers
                                                                            : 2);
-    rocksdb_options_set_max_open_files(o,
-                                       opt->max_open_files != 0 ? (int)opt->max_open_files : 256);
+    int open_files = opt->max_open_files != 0 ? (int)opt->max_open_files : 256;
+    rocksdb_options_set_max_open_files(o, opt->keep_open ? -1 : open_files);
     rocksdb_options_set_compression(o, opt->lz4 ? rocksdb_lz4_compression : rocksdb_no_compression);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);

@@ -39,6 +39,7 @@ struct fold_kv_options {
     bool create;      /* make the database if missing */
     bool read_only;   /* nothing on disk changes */
     bool no_compaction; /* never merge files in the background */
+    bool keep_open; /* all table files are opened now and never again, whatever max_open_files */
 };
 
 /* Opens database directory `name` below `dirfd` (-1: `name` is a path). `dirfd` is not kept. */

@@ -10,6 +10,7 @@
 #include "meta/base/io.h"
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
+#include "meta/shadow.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ struct shard {
 
 struct fold_segmap {
     int dirfd;
+    const struct fold_shadow *overlay; /* or NULL */
     unsigned max_per_shard;
     struct shard shard[SHARDS];
 };
@@ -96,12 +98,14 @@ static void node_free(struct node *n)
     free(n);
 }
 
-int fold_segmap_create(int dirfd, unsigned max_maps, struct fold_segmap **out)
+int fold_segmap_create(int dirfd, const struct fold_shadow *overlay, unsigned max_maps,
+                       struct fold_segmap **out)
 {
     struct fold_segmap *m = calloc(1, sizeof *m);
     if (m == NULL)
         return -ENOMEM;
     m->dirfd = dirfd;
+    m->overlay = overlay;
     m->max_per_shard = FOLD_MAX(max_maps / SHARDS, 1u);
     for (unsigned i = 0; i < SHARDS; i++)
         fold_lock_init(&m->shard[i].lock, FOLD_RANK_SEGMAP, "segmap");
@@ -132,11 +136,13 @@ int fold_segmap_dirfd(const struct fold_segmap *m)
     return m->dirfd;
 }
 
-static int map_segment(int dirfd, const struct fold_seg *seg, struct node **out)
+static int map_segment(const struct fold_segmap *m, const struct fold_seg *seg, struct node **out)
 {
     char name[FOLD_SEG_NAME_BYTES];
     fold_seg_name(seg->ident.seg, name);
-    FOLD_AUTO(close) int fd = fold_io_open(dirfd, name, O_RDONLY, 0);
+    FOLD_AUTO(close)
+    int fd = m->overlay != NULL ? fold_shadow_open(m->overlay, name)
+                                : fold_io_open(m->dirfd, name, O_RDONLY, 0);
     if (fd < 0)
         return fd;
     struct node *n = calloc(1, sizeof *n);
@@ -179,7 +185,7 @@ int fold_segmap_pin(struct fold_segmap *m, const struct fold_seg *seg, struct fo
     while (n != NULL && n->map.seg != seg->ident.seg)
         n = n->next;
     if (n == NULL) {
-        rc = map_segment(m->dirfd, seg, &n);
+        rc = map_segment(m, seg, &n);
         if (rc < 0)
             goto out;
         struct node **at = bucket_of(sh, seg->ident.seg);

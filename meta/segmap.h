@@ -9,6 +9,7 @@
 #include "meta/segset.h"
 
 struct fold_segmap;
+struct fold_shadow;
 
 /* Open: the caller may read `base[0..len)` until unpin. The end may lie beyond the file's: read
  * guarded. */
@@ -18,8 +19,10 @@ struct fold_map {
     uint32_t seg;
 };
 
-/* Maps files below `dirfd` (borrowed), about `max_maps` at once plus what is pinned. -ENOMEM. */
-int fold_segmap_create(int dirfd, unsigned max_maps, struct fold_segmap **out) FOLD_MUST;
+/* Maps files below `dirfd`, or those of `overlay` if that is not NULL (both borrowed), about
+ * `max_maps` at once plus what is pinned. -ENOMEM. */
+int fold_segmap_create(int dirfd, const struct fold_shadow *overlay, unsigned max_maps,
+                       struct fold_segmap **out) FOLD_MUST;
 
 /* All pins must be gone. NULL is fine. */
 void fold_segmap_destroy(struct fold_segmap *m);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Links go through a descriptor of the directory that the shadow holds open; a deleted link leaves
- * its target alone.
+ * its target alone. Copies are held open as well.
  */
 #include "meta/shadow.h"
 
 #include "meta/base/err.h"
+#include "meta/base/grow.h"
 #include "meta/base/io.h"
 #include "meta/base/log.h"
 
@@ -14,10 +15,17 @@
 #include <stdio.h>
 #include <string.h>
 
+struct copy {
+    char name[256];
+    int fd; /* for reading and writing */
+};
+
 struct fold_shadow {
-    int source; /* the database directory */
-    int fd;     /* the copy */
-    char path[4096];
+    int source;          /* the directory in the store */
+    int fd;              /* the copy, -1 once it has vanished */
+    struct copy *copies; /* fixed after creation */
+    size_t count, cap;
+    char path[4096]; /* of the copy; empty once it has vanished */
 };
 
 static bool has_suffix(const char *name, const char *suffix)
@@ -44,6 +52,22 @@ static int link_file(const struct fold_shadow *s, const char *name)
     return symlinkat(target, s->fd, name) < 0 ? -errno : 0;
 }
 
+static int copy_file(struct fold_shadow *s, const char *name)
+{
+    struct copy c = {.fd = -1};
+    if (snprintf(c.name, sizeof c.name, "%s", name) >= (int)sizeof c.name)
+        return -ENAMETOOLONG;
+    int rc = FOLD_GROW(s->copies, s->cap, s->count + 1, 8);
+    if (rc == 0)
+        rc = fold_io_copy(s->source, name, s->fd, name);
+    if (rc == 0)
+        c.fd = fold_io_open(s->fd, name, O_RDWR, 0);
+    if (rc < 0 || c.fd < 0)
+        return rc < 0 ? rc : c.fd;
+    s->copies[s->count++] = c;
+    return 0;
+}
+
 struct filling {
     struct fold_shadow *shadow;
     fold_shadow_fn fn;
@@ -57,7 +81,7 @@ static int take_one(void *arg, const char *name)
     case FOLD_SHADOW_LINK:
         return link_file(f->shadow, name);
     case FOLD_SHADOW_COPY:
-        return fold_io_copy(f->shadow->source, name, f->shadow->fd, name);
+        return copy_file(f->shadow, name);
     default:
         return 0;
     }
@@ -98,7 +122,18 @@ const char *fold_shadow_path(const struct fold_shadow *s)
     return s->path;
 }
 
-void fold_shadow_destroy(struct fold_shadow *s)
+int fold_shadow_open(const struct fold_shadow *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (strcmp(s->copies[i].name, name) != 0)
+            continue;
+        int fd = fcntl(s->copies[i].fd, F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? -errno : fd;
+    }
+    return fold_io_open(s->source, name, O_RDONLY, 0);
+}
+
+void fold_shadow_vanish(struct fold_shadow *s)
 {
     if (s == NULL)
         return;
@@ -106,9 +141,21 @@ void fold_shadow_destroy(struct fold_shadow *s)
         if (fold_io_empty(s->fd) < 0)
             fold_warn("cannot clean up %s", s->path);
         (void)close(s->fd);
+        s->fd = -1;
     }
     if (s->path[0] != '\0' && rmdir(s->path) < 0)
         fold_warn("cannot remove %s", s->path);
+    s->path[0] = '\0';
+}
+
+void fold_shadow_destroy(struct fold_shadow *s)
+{
+    if (s == NULL)
+        return;
+    fold_shadow_vanish(s);
+    for (size_t i = 0; i < s->count; i++)
+        (void)close(s->copies[i].fd);
+    free(s->copies);
     if (s->source >= 0)
         (void)close(s->source);
     free(s);

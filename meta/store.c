@@ -11,6 +11,7 @@
 #include "meta/base/log.h"
 #include "meta/gaps.h"
 #include "meta/segopen.h"
+#include "meta/shadow.h"
 #include "meta/storeparts.h"
 
 #include <errno.h>
@@ -76,13 +77,13 @@ static int open_writers(struct fold_store *s)
 
 static int open_parts(struct fold_store *s, int storefd)
 {
-    const char *name = s->opt.segments != NULL ? s->opt.segments : "segments";
-    s->dirfd = fold_io_open(storefd, name, O_RDONLY | O_DIRECTORY, 0);
+    const struct fold_shadow *overlay = s->opt.overlay;
+    s->dirfd = fold_io_open(storefd, "segments", O_RDONLY | O_DIRECTORY, 0);
     int rc = FOLD_MIN(s->dirfd, 0);
     if (rc == 0)
         rc = fold_segset_create(&s->set);
     if (rc == 0)
-        rc = fold_segmap_create(s->dirfd, MAX_MAPS, &s->map);
+        rc = fold_segmap_create(s->dirfd, overlay, MAX_MAPS, &s->map);
     if (rc == 0)
         rc = fold_forward_open(s->dirfd, &s->forward);
     if (rc == 0)
@@ -99,8 +100,14 @@ static int open_parts(struct fold_store *s, int storefd)
         rc = open_writers(s);
     if (rc < 0)
         return rc;
+    FOLD_AUTO(close) int over = -1;
+    if (overlay != NULL) {
+        over = fold_io_open(AT_FDCWD, fold_shadow_path(overlay), O_RDONLY | O_DIRECTORY, 0);
+        if (over < 0)
+            return over;
+    }
     struct fold_segopen o = {
-        .dirfd = s->dirfd,
+        .dirfd = over >= 0 ? over : s->dirfd,
         .fp_width = (uint8_t)s->opt.fp_width,
         .set = s->set,
         .index = s->index,

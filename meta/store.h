@@ -12,6 +12,7 @@
 
 #include "meta/types.h"
 
+struct fold_shadow;
 struct fold_store;
 
 enum fold_codec { FOLD_CODEC_NONE = 0, FOLD_CODEC_LZ4 = 1, FOLD_CODEC_ZSTD = 2 };
@@ -29,8 +30,10 @@ struct fold_store_options {
     uint64_t index_cache_bytes;    /* RocksDB cache of the index; 0 = 64 MiB */
     uint64_t locality_cache_bytes; /* fingerprint lists of recent segments; 0 = 64 MiB */
     bool read_only;
-    const char *segments; /* read-only: what stands for segments/; NULL = none. Not copied */
-    unsigned appenders;   /* segments open for appending at once; 0 = 2 */
+    /* Read-only: what stands for segments/, must live as long; NULL = none. Its directory is
+     * needed until the store is open. */
+    const struct fold_shadow *overlay;
+    unsigned appenders; /* segments open for appending at once; 0 = 2 */
 };
 
 /* "Everything below `end` bytes of segment `seg` is needed." */

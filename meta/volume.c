@@ -234,14 +234,15 @@ static int open_parts(struct fold_volume *v, const struct fold_volume_options *o
         rc = fold_twin_clean(v->fd, FOLD_CATALOG_DIR);
     if (rc == 0 && !opt->read_only)
         rc = fold_redo_run(v->fd);
-    if (rc == 0 && opt->read_only && store.segments == NULL) {
+    if (rc == 0 && opt->read_only && store.overlay == NULL) {
         rc = fold_redo_overlay(v->fd, &v->overlay);
-        store.segments = v->overlay != NULL ? fold_shadow_path(v->overlay) : NULL;
+        store.overlay = v->overlay;
     }
     if (rc == 0)
         rc = fold_store_open(v->fd, &store, &v->store);
     if (rc == 0)
         rc = fold_catalog_open(v->fd, &catalog, v->store, &v->catalog);
+    fold_shadow_vanish(v->overlay);
     if (rc == 0 && !opt->read_only && fill_reserve(v->fd) == -ENOSPC)
         fold_warn("volume: the host is full; delete files or free space there");
     return rc;

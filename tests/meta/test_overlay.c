@@ -133,6 +133,40 @@ static void repair_puts_it_back_first(void **state)
     free(s.bytes);
 }
 
+static bool is_empty(const char *dir)
+{
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    bool empty = true;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        empty = empty && e->d_name[0] == '.';
+    closedir(d);
+    return empty;
+}
+
+/* Whatever a program that cleans up temporary directories takes away, nothing of it is ours. */
+static void nothing_is_left_in_the_temporary_directory(void **state)
+{
+    (void)state;
+    static const struct fold_volume_options ro = {.read_only = true};
+    char tmp[] = "/tmp/foldfs-overlay-XXXXXX";
+    struct snap s;
+    struct fold_volume *v;
+    cut_power(&s);
+    assert_non_null(mkdtemp(tmp));
+    assert_int_equal(setenv("TMPDIR", tmp, 1), 0);
+    assert_int_equal(fold_volume_open(base, &ro, &v), 0);
+    assert_true(is_empty(tmp));
+    expect_second(v);
+    assert_int_equal(fold_volume_close(v, false), 0);
+    assert_true(same(&s));
+    assert_int_equal(unsetenv("TMPDIR"), 0);
+    assert_int_equal(rmdir(tmp), 0);
+    v = open_volume();
+    assert_int_equal(fold_volume_close(v, true), 0);
+    free(s.bytes);
+}
+
 /* Nowhere to put a copy: refused, rather than shown without what was acknowledged. */
 static void without_a_place_it_is_refused(void **state)
 {
@@ -214,6 +248,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reading_sees_what_the_journal_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_left_in_the_temporary_directory, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(repair_puts_it_back_first, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_place_it_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_takes_no_offence_at_a_torn_manifest, setup,

@@ -336,7 +336,7 @@ static void mappings_are_bounded_and_pinned(void **state FOLD_UNUSED)
     struct fold_map *pins[40];
     struct fold_map *again;
     setup(&b);
-    assert_int_equal(fold_segmap_create(b.rig.fd, 16, &m), 0);
+    assert_int_equal(fold_segmap_create(b.rig.fd, NULL, 16, &m), 0);
     for (uint32_t i = 2; i <= 40; i++) {
         struct fold_segment *seg;
         assert_int_equal(fold_segment_create(b.rig.fd, b.set, 16, CAP, &seg), 0);

@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from lib.cli import FOLDFS, MOUNT, OK, OWN_MOUNTS, SYSTEM, USAGE, CliCase, daemon_of, foldfs, mounted
+from lib.cli import FOLDFS, MOUNT, OK, OWN_MOUNTS, SYSTEM, USAGE, CliCase, daemon_of, foldfs, in_use, mounted
 
 
 class Mounting(CliCase):
@@ -173,6 +173,28 @@ class MountOptions(CliCase):
         self.good("umount", self.mnt)
         self.assertEqual(os.listdir(point), ["x"])
         self.good("umount", point)
+
+    def test_read_only_and_a_tmp_cleaner(self):
+        """Nothing it needs lies in a temporary directory, where old files are deleted, nor stays there after kill -9."""
+        self.mount("-o", "commit=300")
+        for i in range(300):
+            os.mkdir(self.path(f"d{i}"))
+            self.put(f"d{i}/f", b"%d" % i * 5000)
+        os.kill(daemon_of(self.store), signal.SIGKILL)  # so the journal has work for the next mount
+        while in_use(self.store):
+            time.sleep(0.01)
+        foldfs("umount", self.mnt)
+        tmp = os.path.join(self.base, "tmp")
+        os.mkdir(tmp)
+        self.good("mount", "-o", "ro,index_cache=16M", self.store, self.mnt, env=dict(os.environ, TMPDIR=tmp))
+        self.assertEqual(os.listdir(tmp), [])
+        shutil.rmtree(tmp)
+        for i in range(300):
+            with open(self.path(f"d{i}/f"), "rb") as file:
+                self.assertEqual(file.read(), b"%d" % i * 5000)
+        self.assertEqual(json.loads(self.good("stats", "--json", self.mnt))["files"], 300)
+        self.good("du", self.mnt)
+        self.good("umount", self.mnt)
 
     def test_defaults_of_root(self):
         """allow_other, set-id bits and devices; the kernel checks permissions."""
