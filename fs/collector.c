@@ -236,7 +236,7 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
         out->tables_retired += again.tables_retired;
         out->garbage_bytes = again.segments_seen > 0 ? again.garbage_bytes : out->garbage_bytes;
         if (rc == 0)
-            rc = unless_full(fold_catalog_shrink(c->session->volume->catalog));
+            rc = unless_full(fold_catalog_shrink(c->session->volume->catalog, cancelled, c));
     }
     fold_lock_drop(&c->running);
     return rc;

@@ -8,6 +8,7 @@
 
 #include "fs/control.h"
 #include "fs/flush.h"
+#include "fs/longwork.h"
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/session.h"
@@ -191,6 +192,7 @@ static void *signal_main(void *arg)
         if (sig == SIGUSR1 || sig == SIGHUP)
             continue;
         fold_info("signal %d: unmounting %s", sig, d->mountpoint);
+        fold_longs_hurry(d->session->longs); /* their callers may keep the mount in use */
         if (!d->session->opt.read_only && fold_flush_all(d->session) != 0)
             fold_error("not everything could be made durable before unmounting");
         if (umount2(d->mountpoint, 0) == 0)

@@ -33,6 +33,7 @@ struct fold_longs {
     struct fold_longs_user *last; /* of the ring, as all below guarded by lock; NULL: none */
     unsigned running;             /* slices handed out */
     atomic_bool stop;
+    atomic_uint hurries; /* how often all of then were interrupted */
 };
 
 int fold_longs_create(struct fold_workers *workers, unsigned at_once, struct fold_longs **out)
@@ -53,6 +54,11 @@ void fold_longs_stop(struct fold_longs *all)
         atomic_store(&all->stop, true);
 }
 
+void fold_longs_hurry(struct fold_longs *all)
+{
+    atomic_fetch_add(&all->hurries, 1);
+}
+
 void fold_longs_destroy(struct fold_longs *all)
 {
     if (all == NULL)
@@ -68,7 +74,8 @@ bool fold_long_due(const struct fold_long *l)
 
 bool fold_long_interrupted(const struct fold_long *l)
 {
-    return atomic_load(&l->all->stop) || fuse_req_interrupted(l->req) != 0;
+    return atomic_load(&l->all->stop) || atomic_load(&l->all->hurries) != l->hurries ||
+           fuse_req_interrupted(l->req) != 0;
 }
 
 /* Takes the user's next request out of its queue. */
@@ -222,6 +229,7 @@ void fold_long_start(struct fold_session *s, struct fold_long *l)
 {
     l->all = s->longs;
     l->queued = false;
+    l->hurries = atomic_load(&s->longs->hurries);
     if (fold_workers_submit(s->workers, run_first, l) != 0)
         run_first(l);
 }

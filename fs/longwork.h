@@ -31,6 +31,7 @@ struct fold_long {
     struct fold_longs *all;
     struct fold_longs_user *user;
     uint64_t until_ms;
+    unsigned hurries; /* as of its beginning */
     struct fold_long *next;
 };
 
@@ -46,6 +47,10 @@ bool fold_long_interrupted(const struct fold_long *l);
 /* At most `at_once` are in work on this pool, whoever they belong to. */
 int fold_longs_create(struct fold_workers *workers, unsigned at_once,
                       struct fold_longs **out) FOLD_MUST;
+
+/* Those in work or waiting now are interrupted: the mount is to end, and their callers have it in
+ * use. Later ones are not. */
+void fold_longs_hurry(struct fold_longs *all);
 
 /* All are interrupted: the pool, when it is destroyed, is soon through with them. NULL is fine. */
 void fold_longs_stop(struct fold_longs *all);

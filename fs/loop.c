@@ -12,6 +12,7 @@
  */
 #include "fs/loop.h"
 
+#include "fs/longwork.h"
 #include "fs/ops.h"
 #include "fs/ring.h"
 #include "fs/ring_offer.h"
@@ -389,6 +390,10 @@ int fold_loop_run(struct fold_loop *l, unsigned threads)
         started++;
     }
     int rc = (int)(intptr_t)serve(l, true);
+    if (rc == 0) { /* nobody waits for a reply any more */
+        atomic_store(&l->session->closing, true);
+        fold_longs_stop(l->session->longs);
+    }
     for (unsigned i = 0; i < started; i++) {
         void *ret;
         pthread_join(more[i], &ret);

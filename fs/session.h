@@ -51,7 +51,7 @@ struct fold_session {
     struct fuse_session *fuse;
     _Atomic(const char *) mountpoint; /* where it is to be mounted, or NULL; set by the driver */
     _Atomic uint64_t device;          /* of the mount; 0 until mounted */
-    atomic_bool closing;              /* set once: whatever can be left undone ends */
+    atomic_bool closing;              /* set once, when the kernel has ended the mount */
     _Atomic int64_t space_left;       /* fs/space.c: bytes that may still be accepted */
     _Atomic uint64_t space_seen_ms;   /* fs/space.c: when the host was asked */
     _Atomic uint64_t space_claimed;   /* fs/space.c: bytes being stored */

@@ -82,9 +82,10 @@ int fold_catalog_checkpoint(struct fold_catalog *c) FOLD_MUST;
 
 /*
  * Gives the space of deleted entries back: checkpoint, then a full compaction of the database.
- * Blocks for long; other calls go on meanwhile.
+ * Blocks for long, unless `cancelled` (may be NULL) says true: then the compaction is given up,
+ * with -ECANCELED. Other calls go on meanwhile.
  */
-int fold_catalog_shrink(struct fold_catalog *c) FOLD_MUST;
+int fold_catalog_shrink(struct fold_catalog *c, bool (*cancelled)(void *arg), void *arg) FOLD_MUST;
 
 /* Hands out a fresh inode number (persisted with the next commit). */
 fold_ino fold_catalog_new_ino(struct fold_catalog *c);

@@ -242,7 +242,7 @@ static void *run(void *arg)
 }
 
 /* Merging begins with a flush: what it takes along must be durable, and no commit may slip in. */
-static int merge(struct fold_catalog *c)
+static int merge(struct fold_catalog *c, bool (*cancelled)(void *arg), void *arg)
 {
     struct fold_kv_merge *m = NULL;
     fold_lock_take(&c->commit);
@@ -252,12 +252,10 @@ static int merge(struct fold_catalog *c)
     if (rc == 0)
         rc = fold_kv_merge_start(c->kv, &m);
     fold_lock_drop(&c->commit);
-    if (rc == 0)
-        fold_kv_merge_wait(m);
-    return rc;
+    return rc == 0 ? fold_kv_merge_wait(m, cancelled, arg) : rc;
 }
 
-int fold_catalog_shrink(struct fold_catalog *c)
+int fold_catalog_shrink(struct fold_catalog *c, bool (*cancelled)(void *arg), void *arg)
 {
     if (c->read_only)
         return 0;
@@ -276,7 +274,7 @@ int fold_catalog_shrink(struct fold_catalog *c)
     if (rc == 0)
         rc = fold_io_space(c->dirfd, &space);
     if (rc == 0 && space > 2 * fold_kv_live_bytes(c->kv) + FLUSH_SLACK_BYTES)
-        rc = merge(c);
+        rc = merge(c, cancelled, arg);
     return rc;
 }
 

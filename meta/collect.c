@@ -421,7 +421,7 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
     if (rc == 0)
         rc = reindex(store, opt, out);
     if (rc == 0 && opt->full && out->segments_removed > 0)
-        fold_index_compact(store->index);
+        fold_index_compact(store->index, opt->cancelled, opt->arg);
     if (rc == 0)
         atomic_store(&store->garbage, out->garbage_bytes);
     return rc;

@@ -404,9 +404,9 @@ uint64_t fold_index_bytes(struct fold_index *ix)
     return fold_kv_live_bytes(ix->kv);
 }
 
-void fold_index_compact(struct fold_index *ix)
+void fold_index_compact(struct fold_index *ix, bool (*cancelled)(void *arg), void *arg)
 {
     struct fold_kv_merge *m;
     if (fold_kv_merge_start(ix->kv, &m) == 0)
-        fold_kv_merge_wait(m);
+        (void)fold_kv_merge_wait(m, cancelled, arg);
 }

@@ -59,7 +59,7 @@ int fold_index_each(struct fold_index *ix, fold_index_fp_fn fn, void *arg) FOLD_
 int fold_index_complete(struct fold_index *ix, bool *complete) FOLD_MUST;
 
 /* Gives the space of removed entries back. Blocks for long; lookups go on. */
-void fold_index_compact(struct fold_index *ix);
+void fold_index_compact(struct fold_index *ix, bool (*cancelled)(void *arg), void *arg);
 
 /* Number of loads applied in the life of the index. */
 uint64_t fold_index_generation(const struct fold_index *ix);

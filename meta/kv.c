@@ -354,6 +354,9 @@ int fold_kv_flush_wait(struct fold_kv *kv)
     return rc;
 }
 
+/* How often a merge looks whether it is still wanted. */
+#define MERGE_LOOK_US 5000
+
 static void *merge_main(void *arg)
 {
     struct fold_kv_merge *m = arg;
@@ -381,10 +384,22 @@ int fold_kv_merge_start(struct fold_kv *kv, struct fold_kv_merge **out)
     return 0;
 }
 
-void fold_kv_merge_wait(struct fold_kv_merge *m)
+int fold_kv_merge_wait(struct fold_kv_merge *m, bool (*cancelled)(void *arg), void *arg)
 {
+    int rc = 0;
+    while (cancelled != NULL && rc == 0 && !atomic_load(&m->done)) {
+        if (cancelled(arg))
+            rc = -ECANCELED;
+        else
+            (void)usleep(MERGE_LOOK_US);
+    }
+    if (rc != 0)
+        rocksdb_disable_manual_compaction(m->kv->db);
     (void)pthread_join(m->thread, NULL);
+    if (rc != 0)
+        rocksdb_enable_manual_compaction(m->kv->db);
     free(m);
+    return rc;
 }
 
 int fold_kv_iter_open(struct fold_kv *kv, const void *from, size_t from_len, const void *to,

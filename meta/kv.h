@@ -98,12 +98,14 @@ int fold_kv_flush_wait(struct fold_kv *kv) FOLD_MUST;
 /*
  * Merges everything down to the last level. Begins with a flush, as fold_kv_flush: what was applied
  * before the call is in it. start returns when what is applied from then on is no part of that
- * flush; the rest goes on in a thread, which wait joins (a must) and which blocks for long. Errors
- * of the merging are in the database's own log: nothing is lost by them. -ENOMEM, -EAGAIN.
+ * flush; the rest goes on in a thread, which wait joins (a must) and which blocks for long, unless
+ * `cancelled` (may be NULL) says true: then it stops soon, and wait returns -ECANCELED. Errors of
+ * the merging are in the database's own log: nothing is lost by them. One at a time. -ENOMEM,
+ * -EAGAIN.
  */
 struct fold_kv_merge;
 int fold_kv_merge_start(struct fold_kv *kv, struct fold_kv_merge **out) FOLD_MUST;
-void fold_kv_merge_wait(struct fold_kv_merge *m);
+int fold_kv_merge_wait(struct fold_kv_merge *m, bool (*cancelled)(void *arg), void *arg);
 
 struct fold_kv_entry {
     const uint8_t *key;

@@ -182,7 +182,7 @@ static void table_files_hide_what_is_older(void **state)
     }
     struct fold_kv_merge *m;
     assert_int_equal(fold_kv_merge_start(p.kv, &m), 0);
-    fold_kv_merge_wait(m);
+    assert_int_equal(fold_kv_merge_wait(m, NULL, NULL), 0);
     expect(&p, "a", "new");
     expect(&p, "b", NULL);
     teardown(&p);
@@ -331,6 +331,63 @@ static void a_failed_merge_is_got_over(void **state)
     rig_remove_tree(p.path);
 }
 
+static unsigned table_files(const struct place *p)
+{
+    char path[128];
+    unsigned n = 0;
+    (void)snprintf(path, sizeof path, "%s/db", p->path);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        n += strstr(e->d_name, ".sst") != NULL;
+    closedir(d);
+    return n;
+}
+
+static bool at_once(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+/* What is given up is done by the next one. */
+static void a_merge_can_be_given_up(void **state)
+{
+    (void)state;
+    static char value[64 << 10];
+    char key[16];
+    struct place p;
+    struct fold_kv_options opt = options;
+    opt.no_compaction = true;
+    rig_temp(p.path);
+    p.fd = open(p.path, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(fold_kv_open(p.fd, "db", &opt, &p.kv), 0);
+    uint64_t x = 1;
+    for (int i = 0; i < 800; i++) {
+        for (size_t k = 0; k + 8 <= sizeof value; k += 8) {
+            x = x * UINT64_C(6364136223846793005) + 1;
+            memcpy(value + k, &x, 8);
+        }
+        struct fold_kv_batch *b = fold_kv_batch_create();
+        (void)snprintf(key, sizeof key, "%08x", (unsigned)i * 2654435761u);
+        fold_kv_batch_put(b, key, 8, value, sizeof value);
+        assert_int_equal(fold_kv_write(p.kv, b), 0);
+        fold_kv_batch_destroy(b);
+        if (i % 200 == 199)
+            assert_int_equal(fold_kv_flush(p.kv, true), 0);
+    }
+    struct fold_kv_merge *m;
+    assert_int_equal(fold_kv_merge_start(p.kv, &m), 0);
+    assert_int_equal(fold_kv_merge_wait(m, at_once, NULL), -ECANCELED);
+    assert_true(table_files(&p) >= 4);
+    assert_int_equal(fold_kv_merge_start(p.kv, &m), 0);
+    assert_int_equal(fold_kv_merge_wait(m, NULL, NULL), 0);
+    for (int i = 0; i < 2000 && table_files(&p) > 2; i++)
+        (void)usleep(5000);
+    assert_true(table_files(&p) <= 2);
+    teardown(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +400,7 @@ int main(void)
         cmocka_unit_test(opening_says_what_is_wrong),
         cmocka_unit_test(every_operation_can_be_made_to_fail),
         cmocka_unit_test(a_failed_merge_is_got_over),
+        cmocka_unit_test(a_merge_can_be_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
