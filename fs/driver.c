@@ -206,6 +206,20 @@ static void *signal_main(void *arg)
     }
 }
 
+/* What libfuse has to say goes where everything else does. Its lines end in a newline. */
+static void log_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+    char line[512];
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    if (n > 0 && n < (int)sizeof line && line[n - 1] == '\n')
+        line[n - 1] = '\0';
+    fold_log(level <= FUSE_LOG_ERR       ? FOLD_LOG_ERROR
+             : level <= FUSE_LOG_WARNING ? FOLD_LOG_WARN
+             : level <= FUSE_LOG_INFO    ? FOLD_LOG_INFO
+                                         : FOLD_LOG_DEBUG,
+             "%s", line);
+}
+
 static void block_signals(void)
 {
     sigset_t set = awaited_signals();
@@ -253,6 +267,7 @@ int fold_driver_run(const char *store, const char *mountpoint, const struct fold
                     int ready_fd)
 {
     struct driver d = {.mountpoint = mountpoint};
+    fuse_set_log_func(log_fuse);
     raise_fd_limit();
     block_signals(); /* before any thread: all inherit the mask */
     int rc = fold_session_open(store, opt, &d.session);

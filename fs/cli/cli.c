@@ -5,6 +5,7 @@
 #include "fs/cli/cli.h"
 
 #include "meta/base/err.h"
+#include "meta/base/say.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -90,8 +91,7 @@ int fold_cli_fail(const struct fold_verb *verb, int code, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     fprintf(stderr, "foldfs %s: ", verb->name);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    fold_vsay(stderr, fmt, ap);
     va_end(ap);
     return code;
 }
@@ -101,8 +101,8 @@ int fold_cli_misuse(const struct fold_verb *verb, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     fprintf(stderr, "foldfs %s: ", verb->name);
-    vfprintf(stderr, fmt, ap);
-    fprintf(stderr, "\nTry 'foldfs %s --help'.\n", verb->name);
+    fold_vsay(stderr, fmt, ap);
+    fprintf(stderr, "Try 'foldfs %s --help'.\n", verb->name);
     va_end(ap);
     return FOLD_EXIT_USAGE;
 }

@@ -7,6 +7,7 @@
 
 #include "fs/cli/client.h"
 #include "meta/base/err.h"
+#include "meta/base/say.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -47,16 +48,16 @@ static void print_row(const json_t *row, const char *name, bool exact)
     for (size_t i = 0; i < FOLD_ARRAY_LEN(columns); i++)
         print_bytes(json_integer_value(json_object_get(row, columns[i])), exact);
     if (stored > 0)
-        printf("%7.2f  %s\n", (double)logical / (double)stored, name);
+        fold_say(stdout, "%7.2f  %s", (double)logical / (double)stored, name);
     else
-        printf("%7s  %s\n", "-", name);
+        fold_say(stdout, "%7s  %s", "-", name);
 }
 
 static void print_table(const json_t *result, char **paths, int n, bool exact)
 {
     const int width = exact ? 14 : 8;
-    printf("%*s %*s %*s %*s   ratio  path\n", width, "logical", width, "stored", width, "unique",
-           width, "shared");
+    fold_say(stdout, "%*s %*s %*s %*s   ratio  path", width, "logical", width, "stored", width,
+             "unique", width, "shared");
     const json_t *rows = json_object_get(result, "rows");
     for (int i = 0; i < n; i++)
         print_row(json_array_get(rows, (size_t)i), paths[i], exact);

@@ -10,6 +10,7 @@
 #include "fs/cli/meter.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
+#include "meta/base/say.h"
 #include "meta/check.h"
 
 #include <errno.h>
@@ -68,18 +69,19 @@ static void print_text(const char *store, const struct fold_check_result *r)
 {
     for (size_t i = 0; i < r->count; i++) {
         const struct fold_problem *p = &r->problems[i];
-        printf("%s: %s: %s: %s%s\n", severities[p->severity], p->code, p->object, p->message,
-               p->repaired ? " (repaired)" : "");
+        fold_say(stdout, "%s: %s: %s: %s%s", severities[p->severity], p->code, p->object,
+                 p->message, p->repaired ? " (repaired)" : "");
     }
     if (r->dropped > 0)
         printf("and %" PRIu64 " more\n", r->dropped);
-    printf("%s: %" PRIu64 " inodes, %" PRIu64 " entries, %" PRIu64 " extents, %" PRIu64
-           " chunks in %" PRIu64 " segments: ",
-           store, r->inodes, r->entries, r->extents, r->chunks, r->segments);
-    if (r->errors == 0)
-        printf("clean\n");
-    else
-        printf("%" PRIu64 " problems, %" PRIu64 " repaired\n", r->errors, r->repaired);
+    char end[64] = "clean";
+    if (r->errors != 0)
+        (void)snprintf(end, sizeof end, "%" PRIu64 " problems, %" PRIu64 " repaired", r->errors,
+                       r->repaired);
+    fold_say(stdout,
+             "%s: %" PRIu64 " inodes, %" PRIu64 " entries, %" PRIu64 " extents, %" PRIu64
+             " chunks in %" PRIu64 " segments: %s",
+             store, r->inodes, r->entries, r->extents, r->chunks, r->segments, end);
 }
 
 static int failed(const struct fold_verb *verb, const char *store, int rc)

@@ -10,6 +10,7 @@
 #include "fs/collector.h"
 #include "fs/session.h"
 #include "fs/stats.h"
+#include "meta/base/say.h"
 
 static const struct fold_cli_option options[] = {
     {'f', "full", NULL, "also collect segments with little garbage, and compact the catalog"},
@@ -45,18 +46,19 @@ static int collect(struct fold_errand *e, struct fold_session *s, json_t **resul
 static void print_text(const json_t *r)
 {
     char freed[32], punched[32], left[32];
-    printf("%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-           " segments removed, %s freed, %s punched out of %" JSON_INTEGER_FORMAT
-           " others, %s of garbage left in place\n",
-           json_integer_value(json_object_get(r, "segments_removed")),
-           json_integer_value(json_object_get(r, "segments_seen")),
-           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "freed_bytes")), freed,
-                           sizeof freed),
-           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "punched_bytes")),
-                           punched, sizeof punched),
-           json_integer_value(json_object_get(r, "segments_punched")),
-           fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "garbage_bytes")), left,
-                           sizeof left));
+    fold_say(stdout,
+             "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+             " segments removed, %s freed, %s punched out of %" JSON_INTEGER_FORMAT
+             " others, %s of garbage left in place",
+             json_integer_value(json_object_get(r, "segments_removed")),
+             json_integer_value(json_object_get(r, "segments_seen")),
+             fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "freed_bytes")), freed,
+                             sizeof freed),
+             fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "punched_bytes")),
+                             punched, sizeof punched),
+             json_integer_value(json_object_get(r, "segments_punched")),
+             fold_size_exact((uint64_t)json_integer_value(json_object_get(r, "garbage_bytes")),
+                             left, sizeof left));
 }
 
 static int run(const struct fold_verb *verb, int argc, char **argv)

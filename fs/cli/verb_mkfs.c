@@ -8,6 +8,7 @@
 #include "fs/options.h"
 #include "hashing/fingerprint.h"
 #include "meta/base/err.h"
+#include "meta/base/say.h"
 #include "meta/volume.h"
 
 struct word {
@@ -99,11 +100,11 @@ static int format(const struct fold_verb *verb, const char *store,
     if (rc != 0)
         return fold_cli_fail(verb, fold_cli_exit_code(rc), "cannot make a store in '%s': %s", store,
                              fold_err_text(rc));
-    printf("%s: new foldfs store; %s chunks of %s, %s fingerprints, compression %s%s\n", store,
-           made.chunker == FOLD_CUT_CDC ? "content-defined" : "fixed",
-           fold_size_exact(made.chunk_size, size, sizeof size), name_of(hashes, made.hash),
-           name_of(codecs, made.codec),
-           (made.features & FOLD_FEATURE_DIRHASH2) != 0 ? ", feature dirhash2" : "");
+    fold_say(stdout, "%s: new foldfs store; %s chunks of %s, %s fingerprints, compression %s%s",
+             store, made.chunker == FOLD_CUT_CDC ? "content-defined" : "fixed",
+             fold_size_exact(made.chunk_size, size, sizeof size), name_of(hashes, made.hash),
+             name_of(codecs, made.codec),
+             (made.features & FOLD_FEATURE_DIRHASH2) != 0 ? ", feature dirhash2" : "");
     return FOLD_EXIT_OK;
 }
 

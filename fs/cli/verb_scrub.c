@@ -9,6 +9,7 @@
 #include "fs/cli/errand.h"
 #include "fs/scrubber.h"
 #include "fs/session.h"
+#include "meta/base/say.h"
 
 static const struct fold_cli_option options[] = {
     {'r', "rate", "BYTES",
@@ -49,24 +50,25 @@ static void print_text(const json_t *r)
     json_array_foreach(damaged, i, d)
     {
         const json_t *files = json_object_get(d, "files");
-        printf("segment %s offset %" JSON_INTEGER_FORMAT " fingerprint %s: %s\n",
-               json_string_value(json_object_get(d, "segment")),
-               json_integer_value(json_object_get(d, "offset")),
-               json_string_value(json_object_get(d, "fingerprint")),
-               json_string_value(json_object_get(d, "what")));
-        json_array_foreach(files, f, file) printf("    in %s\n", json_string_value(file));
+        fold_say(stdout, "segment %s offset %" JSON_INTEGER_FORMAT " fingerprint %s: %s",
+                 json_string_value(json_object_get(d, "segment")),
+                 json_integer_value(json_object_get(d, "offset")),
+                 json_string_value(json_object_get(d, "fingerprint")),
+                 json_string_value(json_object_get(d, "what")));
+        json_array_foreach(files, f, file) fold_say(stdout, "    in %s", json_string_value(file));
         if (json_array_size(files) == 0)
             printf("    no file needs it\n");
     }
     json_int_t more = json_integer_value(json_object_get(r, "not_listed"));
-    printf("%" JSON_INTEGER_FORMAT " chunks in %" JSON_INTEGER_FORMAT
-           " segments read, %" JSON_INTEGER_FORMAT " damaged%s\n",
-           json_integer_value(json_object_get(r, "chunks")),
-           json_integer_value(json_object_get(r, "segments")),
-           (json_int_t)json_array_size(damaged) + more,
-           json_is_true(json_object_get(r, "complete"))
-               ? ""
-               : "; not complete, the next run goes on here");
+    fold_say(stdout,
+             "%" JSON_INTEGER_FORMAT " chunks in %" JSON_INTEGER_FORMAT
+             " segments read, %" JSON_INTEGER_FORMAT " damaged%s",
+             json_integer_value(json_object_get(r, "chunks")),
+             json_integer_value(json_object_get(r, "segments")),
+             (json_int_t)json_array_size(damaged) + more,
+             json_is_true(json_object_get(r, "complete"))
+                 ? ""
+                 : "; not complete, the next run goes on here");
 }
 
 static int finish(const json_t *report, bool as_json)

@@ -13,6 +13,7 @@
 #include "fs/utab.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/say.h"
 #include "meta/storelock.h"
 
 #include <fcntl.h>
@@ -66,7 +67,7 @@ static void tick(void *arg, unsigned waited_s)
     const struct unmounting *u = arg;
     waited_s += u->waited_s;
     if (isatty(STDERR_FILENO) && (waited_s == 2 || waited_s % 10 == 0))
-        fprintf(stderr, "foldfs: still closing the store '%s' (%u s)\n", u->mount.store, waited_s);
+        fold_say(stderr, "foldfs: still closing the store '%s' (%u s)", u->mount.store, waited_s);
 }
 
 static int by_system_call(const char *point, bool lazy)
@@ -262,10 +263,10 @@ static int unmount(struct unmounting *u)
     if (rc != 0)
         return said(u, rc);
     if (u->dead)
-        fprintf(stderr,
-                "foldfs: the daemon of '%s' had died; what it had not written is recovered at the "
-                "next mount\n",
-                u->mount.store);
+        fold_say(stderr,
+                 "foldfs: the daemon of '%s' had died; what it had not written is recovered at the "
+                 "next mount",
+                 u->mount.store);
     return u->sync_bad ? FOLD_EXIT_SYSTEM : FOLD_EXIT_OK;
 }
 

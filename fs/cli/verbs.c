@@ -5,6 +5,7 @@
 #include "fs/cli/verbs.h"
 
 #include "asm/cpu.h"
+#include "meta/base/say.h"
 
 #include <stdlib.h>
 
@@ -54,6 +55,13 @@ static int version(void)
     return FOLD_EXIT_OK;
 }
 
+static int no_verb(const char *name)
+{
+    fold_say(stderr, "foldfs: there is no verb '%s'", name);
+    fputs("Try 'foldfs --help'.\n", stderr);
+    return FOLD_EXIT_USAGE;
+}
+
 static int help(const char *name)
 {
     if (name == NULL) {
@@ -61,10 +69,8 @@ static int help(const char *name)
         return FOLD_EXIT_OK;
     }
     const struct fold_verb *verb = find(name);
-    if (verb == NULL) {
-        fprintf(stderr, "foldfs: there is no verb '%s'\nTry 'foldfs --help'.\n", name);
-        return FOLD_EXIT_USAGE;
-    }
+    if (verb == NULL)
+        return no_verb(name);
     fold_cli_help(verb, stdout);
     return FOLD_EXIT_OK;
 }
@@ -85,8 +91,7 @@ static bool level_exists(void)
     const char *level = getenv("FOLDFS_CPU");
     if (level == NULL || *level == '\0' || fold_cpu_limit(&flags, level))
         return true;
-    fprintf(stderr, "foldfs: FOLDFS_CPU=%s is no level: use scalar, sse42, avx2 or avx512\n",
-            level);
+    fold_say(stderr, "foldfs: FOLDFS_CPU=%s is no level: use scalar, sse42, avx2 or avx512", level);
     return false;
 }
 
@@ -114,9 +119,7 @@ int fold_verbs_main(int argc, char **argv)
         strcmp(argv[1], "version") == 0)
         return finish(version());
     const struct fold_verb *verb = find(argv[1]);
-    if (verb == NULL) {
-        fprintf(stderr, "foldfs: there is no verb '%s'\nTry 'foldfs --help'.\n", argv[1]);
-        return FOLD_EXIT_USAGE;
-    }
+    if (verb == NULL)
+        return no_verb(argv[1]);
     return run(verb, argc - 1, argv + 1);
 }

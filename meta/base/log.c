@@ -4,6 +4,8 @@
  */
 #include "meta/base/log.h"
 
+#include "meta/base/say.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -37,9 +39,12 @@ void fold_log(enum fold_log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    if (atomic_load(&use_syslog))
-        syslog(priorities[level], "%s", line);
-    else
-        fprintf(stderr, "foldfs: %s: %s\n", words[level], line);
+    if (atomic_load(&use_syslog)) {
+        char shown[2 * sizeof line];
+        (void)fold_escape(line, shown, sizeof shown);
+        syslog(priorities[level], "%s", shown);
+    } else {
+        fold_say(stderr, "foldfs: %s: %s", words[level], line);
+    }
     errno = saved;
 }

@@ -16,7 +16,7 @@ void fold_log_set_level(enum fold_log_level level);
 /* Sends lines to syslog (ident "foldfs") instead of stderr. */
 void fold_log_to_syslog(void);
 
-/* Writes one line; a newline is added. Never fails, keeps errno. */
+/* Writes one line, escaped (meta/base/say.h); a newline is added. Never fails, keeps errno. */
 void fold_log(enum fold_log_level level, const char *fmt, ...) FOLD_PRINTF(2, 3);
 
 #define fold_error(...) fold_log(FOLD_LOG_ERROR, __VA_ARGS__)

@@ -134,6 +134,55 @@ class Mounting(CliCase):
         self.good("umount", point)
 
 
+class Printing(CliCase):
+    """Names of others as they are printed: nothing in them reaches the terminal."""
+
+    NAME = "\x1b]0;title\x07\nerror: \u202etxt\udcff"
+    SHOWN = r"\033]0;title\007\012error: \342\200\256txt\377"
+
+    def run_all(self, *args):
+        """Whatever comes of it, what is printed must be harmless, and name what it is about."""
+        done = foldfs(*args)
+        for text in (done.stdout, done.stderr):
+            for char in text.replace("\n", ""):
+                self.assertTrue(char.isprintable(), (args, text))
+        return done.stdout + done.stderr
+
+    def rot(self, store):
+        """Damages the one large file."""
+        for name in os.listdir(os.path.join(store, "segments")):
+            segment = os.path.join(store, "segments", name)
+            if os.path.getsize(segment) > 200000:
+                with open(segment, "r+b") as file:
+                    file.seek(100000)
+                    file.write(b"\0" * 10)
+
+    def test_names(self):
+        """In tables, in reports about damage, in complaints about operands."""
+        self.mount()
+        self.put(self.NAME, os.urandom(300000))
+        path = self.path(self.NAME)
+        self.assertIn(self.SHOWN, self.run_all("du", path))
+        self.assertIn(self.SHOWN, self.run_all("du", path + "x"))
+        self.good("umount", self.mnt)
+        self.rot(self.store)
+        self.assertIn(self.SHOWN, self.run_all("fsck", "--data", self.store))
+        for args in (("umount", self.NAME), ("stats", self.NAME), ("mount", self.NAME, self.mnt), ("mkfs", self.store, self.NAME),
+                     ("mount", "-o", self.NAME, self.store, self.mnt), ("gc", self.NAME), (self.NAME,), ("help", self.NAME)):
+            self.run_all(*args)
+        valid = self.NAME[:-1]
+        store = os.path.join(self.base, valid)
+        self.run_all("mkfs", store)
+        self.run_all("mkfs", store)
+        self.run_all("mount", store, self.mnt)
+        self.put(valid, os.urandom(300000))
+        self.run_all("mount", store, self.mnt)
+        self.run_all("umount", self.mnt)
+        self.run_all("fsck", store)
+        self.rot(store)
+        self.assertIn(self.SHOWN[:-4], self.run_all("scrub", store))
+
+
 class MountOptions(CliCase):
     """What -o does."""
 

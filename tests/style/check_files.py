@@ -16,6 +16,9 @@ BANNED_NAMES = {"util", "utils", "common", "misc", "internal", "helpers"}
 BANNED_WORDS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 BANNED_CALLS = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca)\s*\(")
 
+# These print words of the program only.
+OWN_WORDS = {"cli.c", "daemon.c", "meter.c", "verb_kernels.c", "verb_stats.c", "verbs.c"}
+
 
 def strip_comments(text):
     """Blanks comments and strings, keeping the line structure."""
@@ -84,6 +87,15 @@ def check_c(path, text):
             tree.complain(path, number, "flags belong to the build")
 
 
+def check_printing(path, text):
+    """Names of files and the like are printed by what escapes them."""
+    if not path.startswith("fs/cli/") or os.path.basename(path) in OWN_WORDS:
+        return
+    for match in re.finditer(r"(?<![\w.])(v?f?printf|f?puts)\s*\(([^;]*);", text):
+        if match.group(1).startswith("v") or re.search(r"%[-*.\d]*s", match.group(2)):
+            tree.complain(path, text.count("\n", 0, match.start()) + 1, "text of others is printed by fold_say")
+
+
 def check_names(paths):
     """Base names are unique across the layers, and say something."""
     owners = {}
@@ -108,6 +120,7 @@ def main():
         check_words(path, lines)
         if path.endswith((".c", ".h")):
             check_c(path, text)
+            check_printing(path, text)
         if path.endswith(".h") and path.startswith(LAYERS):
             check_header(path, text)
     check_names(paths)
