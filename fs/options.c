@@ -9,7 +9,16 @@
 #include <fnmatch.h>
 #include <stdarg.h>
 
-enum kind { KIND_FLAG, KIND_SIZE, KIND_UINT, KIND_CHOICE, KIND_WORD, KIND_REFUSE, KIND_IGNORE };
+enum kind {
+    KIND_FLAG,
+    KIND_SIZE,
+    KIND_UINT,
+    KIND_CHOICE,
+    KIND_WORD,
+    KIND_LABEL,
+    KIND_REFUSE,
+    KIND_IGNORE
+};
 
 struct word {
     const char *text;
@@ -77,6 +86,7 @@ static const struct word uring_words[] = {
     {.kind = KIND_CHOICE, .name = n, .field = FIELD(f, int), .words = w, .value = d, .help = h},
 #define FOLD_OPT_WORD(n, f, v, h)                                                                  \
     {.kind = KIND_WORD, .name = n, .field = FIELD(f, int), .value = v, .help = h},
+#define FOLD_OPT_LABEL(n, h)    {.kind = KIND_LABEL, .name = n, .help = h},
 #define FOLD_OPT_REFUSE(n, why) {.kind = KIND_REFUSE, .name = n, .help = why},
 #define FOLD_OPT_IGNORE(n)      {.kind = KIND_IGNORE, .name = n},
 
@@ -185,7 +195,8 @@ static int complain(char *why, size_t size, const char *fmt, ...)
 
 static bool takes_value(const struct option *o)
 {
-    return o->kind == KIND_SIZE || o->kind == KIND_UINT || o->kind == KIND_CHOICE;
+    return o->kind == KIND_SIZE || o->kind == KIND_UINT || o->kind == KIND_CHOICE ||
+           o->kind == KIND_LABEL;
 }
 
 static const char *show(const struct option *o, uint64_t n, char *buf, size_t size)
@@ -235,6 +246,19 @@ static int apply_choice(struct fold_mount_options *opt, const struct option *o, 
                     list);
 }
 
+/* Quotes stay: the kernel needs them around a label with commas. */
+static int apply_label(struct fold_mount_options *opt, const struct option *o, const char *value,
+                       char *why, size_t size)
+{
+    size_t used = strlen(opt->labels);
+    int n = snprintf(opt->labels + used, sizeof opt->labels - used, "%s%s=%s", used > 0 ? "," : "",
+                     o->name, value);
+    if (n > 0 && (size_t)n < sizeof opt->labels - used)
+        return 0;
+    opt->labels[used] = '\0';
+    return complain(why, size, "the labels of mount option %s and others are too long", o->name);
+}
+
 static int apply(struct fold_mount_options *opt, const struct option *o, const char *value,
                  char *why, size_t size)
 {
@@ -254,6 +278,8 @@ static int apply(struct fold_mount_options *opt, const struct option *o, const c
         return apply_number(opt, o, value, why, size);
     case KIND_CHOICE:
         return apply_choice(opt, o, value, why, size);
+    case KIND_LABEL:
+        return apply_label(opt, o, value, why, size);
     case KIND_REFUSE:
         return complain(why, size, "mount option %s cannot be used: %s", o->name, o->help);
     case KIND_IGNORE:
@@ -290,14 +316,17 @@ static int apply_word(struct fold_mount_options *opt, const char *word, bool slo
     return apply(opt, o, value, why, size);
 }
 
-/* Copies the next word of *list without its escapes into `word` and moves on; false at the end. */
+/* Copies the next word of *list without its escapes into `word` and moves on; false at the end. A
+ * comma between quotes does not end it. */
 static bool next_word(const char **list, char *word)
 {
     const char *p = *list;
     size_t n = 0;
+    bool quoted = false;
     if (*p == '\0')
         return false;
-    while (*p != '\0' && *p != ',') {
+    while (*p != '\0' && (quoted || *p != ',')) {
+        quoted ^= *p == '"';
         if (*p == '\\' && p[1] != '\0')
             p++;
         word[n++] = *p++;
@@ -329,6 +358,20 @@ static void put_escaped(FILE *out, const char *text)
     }
 }
 
+/* Commas within quotes are escaped for libfuse, those between words are not. */
+static void put_labels(FILE *out, const char *labels)
+{
+    bool quoted = false;
+    if (*labels != '\0')
+        fputc(',', out);
+    for (const char *p = labels; *p != '\0'; p++) {
+        quoted ^= *p == '"';
+        if (*p == '\\' || (quoted && *p == ','))
+            fputc('\\', out);
+        fputc(*p, out);
+    }
+}
+
 char *fold_mount_options_fuse(const struct fold_mount_options *opt, const char *store)
 {
     static const char *const atimes[] = {"", ",noatime", ""};
@@ -347,6 +390,7 @@ char *fold_mount_options_fuse(const struct fold_mount_options *opt, const char *
     fputs(opt->exec ? "" : ",noexec", out);
     fputs(atimes[opt->atime], out);
     fputs(opt->auto_unmount ? ",auto_unmount" : "", out);
+    put_labels(out, opt->labels);
     if (fclose(out) != 0) {
         free(text);
         return NULL;
@@ -361,6 +405,8 @@ static void help_left(const struct option *o, char *left, size_t size)
         snprintf(left + n, size - (size_t)n, "SIZE");
     else if (o->kind == KIND_UINT)
         snprintf(left + n, size - (size_t)n, "N");
+    else if (o->kind == KIND_LABEL)
+        snprintf(left + n, size - (size_t)n, "LABEL");
     else if (o->kind == KIND_CHOICE)
         for (const struct word *w = o->words; w->text != NULL && (size_t)n < size; w++)
             n += snprintf(left + n, size - (size_t)n, "%s%s", w != o->words ? "|" : "", w->text);

@@ -27,10 +27,11 @@ struct fold_mount_options {
     bool exec;
     bool auto_unmount;
     bool debug;
-    int atime;  /* enum fold_atime; the daemon keeps access times, the kernel does not */
-    int verify; /* enum fold_verify */
-    int codec;  /* FOLD_MOUNT_CODEC_VOLUME or enum fold_codec */
-    int uring;  /* enum fold_uring_use */
+    bool no_dir_atime; /* access times of directories stay */
+    int atime;         /* enum fold_atime; the daemon keeps access times, the kernel does not */
+    int verify;        /* enum fold_verify */
+    int codec;         /* FOLD_MOUNT_CODEC_VOLUME or enum fold_codec */
+    int uring;         /* enum fold_uring_use */
     unsigned commit_seconds;
     unsigned threads; /* 0: as many as suit the CPUs */
     unsigned workers; /* likewise */
@@ -39,6 +40,7 @@ struct fold_mount_options {
     uint64_t dirty_bytes;
     uint64_t readahead_bytes; /* of the mount's bdi; 0: none */
     uint64_t max_read_bytes;
+    char labels[1024]; /* options for SELinux as given, a comma list for the kernel; "" if none */
 };
 
 /* The defaults; `root` says whether the superuser mounts (then allow_other, suid and dev are on).

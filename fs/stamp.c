@@ -23,9 +23,10 @@ static bool relatime_due(const struct fold_attr *attr, struct timespec now)
            now.tv_sec - attr->atime.tv_sec >= DAY_SECONDS;
 }
 
-static bool kept(const struct fold_session *s)
+static bool kept(const struct fold_session *s, const struct fold_inode *inode)
 {
-    return !s->opt.read_only && s->opt.atime != FOLD_ATIME_NEVER;
+    return !s->opt.read_only && s->opt.atime != FOLD_ATIME_NEVER &&
+           !(s->opt.no_dir_atime && S_ISDIR(inode->type));
 }
 
 static bool due_locked(const struct fold_session *s, const struct fold_inode *inode,
@@ -36,7 +37,7 @@ static bool due_locked(const struct fold_session *s, const struct fold_inode *in
 
 bool fold_inode_touch_atime(struct fold_session *s, struct fold_inode *inode)
 {
-    if (!kept(s))
+    if (!kept(s, inode))
         return false;
     struct timespec now = fold_change_now();
     fold_lock_take(&inode->lock);

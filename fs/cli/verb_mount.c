@@ -215,6 +215,10 @@ static int prepare(struct mounting *m, char **operands)
     for (size_t i = 0; i < m->list_count; i++)
         if (fold_mount_options_parse(&m->opt, m->lists[i], m->sloppy, why, sizeof why) != 0)
             return fold_cli_fail(m->verb, FOLD_EXIT_USAGE, "%s", why);
+    if (m->opt.labels[0] != '\0' && access("/sys/fs/selinux/enforce", F_OK) != 0)
+        return fold_cli_fail(m->verb, FOLD_EXIT_USAGE,
+                             "mount option %s needs SELinux, which this system does not use",
+                             m->opt.labels);
     int code = m->namespace != NULL ? enter_namespace(m) : 0;
     if (code == 0)
         code = check_store(m, operands[0]);

@@ -86,7 +86,9 @@ static void words_of_fstab_pass(void **state)
     accepts(
         &opt,
         "defaults,auto,noauto,nofail,_netdev,user,user=joe,users,owner,group,x-systemd.automount,"
-        "x-gvfs-name=a\\,b,X-mount.mkdir,comment=none of it,,default_permissions,");
+        "x-gvfs-name=a\\,b,X-mount.mkdir,comment=none of it,,default_permissions,"
+        "async,atime,norelatime,nostrictatime,lazytime,nolazytime,nomand,noiversion,symfollow,"
+        "silent,loud,x-quoted=\"a,b\",");
     accepts(&opt, "");
 }
 
@@ -112,6 +114,11 @@ static void wrong_words_get_a_sentence(void **state)
     refuses("fsname=x", "cannot be used");
     refuses("remount", "unmount and mount again");
     refuses("sync", "O_SYNC");
+    refuses("dirsync", "fsync of the directory");
+    refuses("mand", "mandatory locks");
+    refuses("iversion", "change counters");
+    refuses("nosymfollow", "remount,bind,nosymfollow");
+    refuses("context", "needs a value");
 }
 
 static void sloppy_skips_unknown_words_only(void **state)
@@ -215,6 +222,40 @@ static void libfuse_gets_its_share(void **state)
     assert_null(strstr(text, "noexec"));
 }
 
+static void labels_reach_the_kernel(void **state)
+{
+    (void)state;
+    struct fold_mount_options opt;
+    char why[256], list[1200] = "context=";
+    accepts(&opt, "context=\"system_u:object_r:tmp_t:s0:c1,c2\",ro,fscontext=a:b:c");
+    assert_true(opt.read_only);
+    assert_string_equal(opt.labels, "context=\"system_u:object_r:tmp_t:s0:c1,c2\",fscontext=a:b:c");
+    FOLD_AUTO(free) char *text = fold_mount_options_fuse(&opt, "/store");
+    assert_non_null(
+        strstr(text, ",context=\"system_u:object_r:tmp_t:s0:c1\\,c2\",fscontext=a:b:c"));
+    accepts(&opt, "ro");
+    FOLD_AUTO(free) char *without = fold_mount_options_fuse(&opt, "/store");
+    assert_null(strstr(without, "context"));
+    memset(list + 8, 'x', 1100);
+    fold_mount_options_init(&opt, false);
+    assert_int_equal(fold_mount_options_parse(&opt, list, false, why, sizeof why), -EINVAL);
+    assert_non_null(strstr(why, "too long"));
+    assert_string_equal(opt.labels, "");
+}
+
+static void directories_have_access_times_of_their_own(void **state)
+{
+    (void)state;
+    struct fold_mount_options opt;
+    accepts(&opt, "");
+    assert_false(opt.no_dir_atime);
+    accepts(&opt, "nodiratime,strictatime");
+    assert_true(opt.no_dir_atime);
+    assert_int_equal(opt.atime, FOLD_ATIME_STRICT);
+    accepts(&opt, "nodiratime,diratime");
+    assert_false(opt.no_dir_atime);
+}
+
 static void help_names_options_and_defaults(void **state)
 {
     (void)state;
@@ -244,6 +285,8 @@ int main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(sizes_read_back),
         cmocka_unit_test(libfuse_gets_its_share),
+        cmocka_unit_test(labels_reach_the_kernel),
+        cmocka_unit_test(directories_have_access_times_of_their_own),
         cmocka_unit_test(help_names_options_and_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

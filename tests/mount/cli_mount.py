@@ -275,9 +275,16 @@ class MountOptions(CliCase):
 
     def test_bad_options(self):
         """A sentence, code 1, no mount."""
-        for opts in ("frobnicate", "commit=0", "index_cache=12Q", "verify=maybe", "ro=yes", "remount"):
+        for opts in ("frobnicate", "commit=0", "index_cache=12Q", "verify=maybe", "ro=yes", "remount", "nosymfollow"):
             self.bad(USAGE, opts.split("=")[0], "mount", "-o", opts, self.store, self.mnt)
             self.assertIsNone(mounted(self.mnt))
+
+
+    @unittest.skipIf(os.path.exists("/sys/fs/selinux/enforce"), "SELinux is in use")
+    def test_labels_without_selinux(self):
+        """Said before anything is mounted."""
+        self.bad(USAGE, "needs SELinux", "mount", "-o", 'context="a:b:c:s0:c1,c2",ro', self.store, self.mnt)
+        self.assertIsNone(mounted(self.mnt))
 
 
 class MountFailures(CliCase):

@@ -391,7 +391,8 @@ class SystemTools(CliCase):
     def test_fstab(self):
         """A line of fstab, with what systemd and others put there."""
         out = self.in_namespace(f'echo "{self.store} {self.mnt} foldfs '
-                                'defaults,nofail,_netdev,x-systemd.device-timeout=5,compress=zstd 0 0" > fstab\n'
+                                'defaults,nofail,_netdev,nodiratime,lazytime,users,exec,x-systemd.device-timeout=5,'
+                                'compress=zstd 0 0" > fstab\n'
                                 f'mount -T fstab {self.mnt} && findmnt -n -o FSTYPE,SOURCE {self.mnt} && '
                                 f'umount {self.mnt} && {FOLDFS} stats {self.store}')
         self.assertIn(f"fuse.foldfs {self.store}", out)

@@ -104,6 +104,20 @@ class Times(MountCase):
         self.vol.remount("noatime")
         self.assertFalse(self.moved(path, lambda: self.read("f")))
 
+    @need_fold
+    def test_directories_left_alone(self):
+        """nodiratime: files as ever, directories never; it does not depend on the other options."""
+        path, directory = self.write("f", b"x" * 10000), self.path("d")
+        os.mkdir(directory)
+        for atime in ("relatime", "strictatime"):
+            self.vol.remount("nodiratime," + atime)
+            os.utime(path)
+            os.utime(directory)
+            self.assertFalse(self.moved(directory, lambda: os.listdir(directory)))
+            self.assertTrue(self.moved(path, lambda: self.read("f")))
+        self.vol.remount("nodiratime,diratime,strictatime")
+        self.assertTrue(self.moved(directory, lambda: os.listdir(directory)))
+
 
 if __name__ == "__main__":
     unittest.main()
