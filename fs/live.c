@@ -54,9 +54,12 @@ static int live_about(void *session, json_t *args, struct fold_control_reply *re
     struct fold_session *s = session;
     dev_t dev = atomic_load(&s->device);
     const char *state = atomic_load(&s->closing) ? "closing" : dev != 0 ? "serving" : "not mounted";
+    char uuid[FOLD_UUID_TEXT];
     (void)args;
-    json_t *about = json_pack("{s:i, s:s, s:s, s:b}", "pid", (int)getpid(), "version", FOLD_VERSION,
-                              "state", state, "read_only", s->opt.read_only);
+    fold_stats_uuid(s->volume->params.uuid, uuid);
+    json_t *about =
+        json_pack("{s:i, s:s, s:s, s:s, s:b}", "pid", (int)getpid(), "version", FOLD_VERSION,
+                  "uuid", uuid, "state", state, "read_only", s->opt.read_only);
     if (about == NULL)
         return -ENOMEM;
     if (dev != 0)

@@ -79,7 +79,7 @@ static json_t *kernels_json(const struct fold_stats *s)
     return NULL;
 }
 
-static void uuid_text(const uint8_t uuid[16], char out[37])
+void fold_stats_uuid(const uint8_t uuid[16], char out[FOLD_UUID_TEXT])
 {
     static const char digits[] = "0123456789abcdef";
     char *p = out;
@@ -94,8 +94,8 @@ static void uuid_text(const uint8_t uuid[16], char out[37])
 
 json_t *fold_stats_to_json(const struct fold_stats *s)
 {
-    char uuid[37];
-    uuid_text(s->uuid, uuid);
+    char uuid[FOLD_UUID_TEXT];
+    fold_stats_uuid(s->uuid, uuid);
     json_t *o = json_object();
     int bad = json_object_set_new(o, "uuid", json_string(uuid));
     bad |= json_object_set_new(o, "mounted", json_boolean(s->mounted));

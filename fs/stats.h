@@ -65,4 +65,8 @@ json_t *fold_stats_usage_json(const struct fold_usage *rows, size_t n,
 /* A new object with all keys, ratios included; NULL if memory is short. */
 json_t *fold_stats_to_json(const struct fold_stats *s);
 
+/* A uuid as people write it, with its terminator. */
+#define FOLD_UUID_TEXT 37
+void fold_stats_uuid(const uint8_t uuid[16], char out[FOLD_UUID_TEXT]);
+
 #endif

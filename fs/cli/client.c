@@ -6,6 +6,7 @@
 
 #include "fs/cli/mounts.h"
 #include "fs/endpoint.h"
+#include "fs/stats.h"
 #include "meta/base/err.h"
 #include "meta/base/io.h"
 #include "meta/volume.h"
@@ -55,13 +56,11 @@ static enum fold_daemon_state state_of(const char *text)
     return FOLD_DAEMON_NOT_MOUNTED;
 }
 
-int fold_client_about(int storefd, struct fold_daemon *out)
+/* Asks on a connection, which is used up. */
+static int ask_about(int fd, struct fold_daemon *out)
 {
     char why[256];
     json_t *about = NULL;
-    int fd = fold_endpoint_connect_store(storefd);
-    if (fd < 0)
-        return fd;
     int rc = fold_client_call(fd, "about", NULL, ABOUT_WAIT_S, NULL, NULL, &about, why, sizeof why);
     close(fd);
     if (rc != 0)
@@ -71,8 +70,16 @@ int fold_client_about(int storefd, struct fold_daemon *out)
         .pid = (pid_t)json_integer_value(json_object_get(about, "pid")),
         .dev = dev_of(json_string_value(json_object_get(about, "device"))),
     };
+    const char *uuid = json_string_value(json_object_get(about, "uuid"));
+    (void)snprintf(out->uuid, sizeof out->uuid, "%s", uuid != NULL ? uuid : "");
     json_decref(about);
     return 0;
+}
+
+int fold_client_about(int storefd, struct fold_daemon *out)
+{
+    int fd = fold_endpoint_connect_store(storefd);
+    return fd < 0 ? fd : ask_about(fd, out);
 }
 
 /* Connects to the daemon of the store at `path`; if `dev` is not 0, only if that is its mount. */
@@ -132,6 +139,18 @@ int fold_target_of_mount(const struct fold_mount *m, struct fold_target *out)
     return rc;
 }
 
+/* False if the mount belongs to another volume, whose store had the same path once. */
+static bool is_of(const struct fold_mount *m, const struct fold_volume_params *params)
+{
+    char uuid[FOLD_UUID_TEXT];
+    struct fold_daemon daemon;
+    int fd = fold_endpoint_connect_mount(m->dev, m->owner);
+    if (fd < 0 || ask_about(fd, &daemon) != 0)
+        return true; /* as far as one can know */
+    fold_stats_uuid(params->uuid, uuid);
+    return strcmp(uuid, daemon.uuid) == 0;
+}
+
 /* The operand is no mount point: it must be a store. */
 static int find_store(const char *operand, struct fold_target *out)
 {
@@ -142,7 +161,7 @@ static int find_store(const char *operand, struct fold_target *out)
     if (t.store == NULL)
         return -errno;
     int rc = fold_volume_probe(t.store, &params);
-    if (rc == 0 && fold_mounts_of(t.store, &mount) == 0) {
+    if (rc == 0 && fold_mounts_of(t.store, &mount) == 0 && is_of(&mount, &params)) {
         t.point = mount.point;
         t.read_only = mount.read_only;
         mount.point = NULL;

@@ -34,7 +34,8 @@ enum fold_daemon_state { FOLD_DAEMON_NOT_MOUNTED, FOLD_DAEMON_SERVING, FOLD_DAEM
 struct fold_daemon {
     enum fold_daemon_state state;
     pid_t pid;
-    dev_t dev; /* of its mount, 0 if none */
+    dev_t dev;     /* of its mount, 0 if none */
+    char uuid[40]; /* of its volume */
 };
 
 /*

@@ -132,6 +132,9 @@ class Unmounting(CliCase):
             os.rename(self.store, moved)
             # Another store of the old name must not be taken for this one.
             self.good("mkfs", self.store)
+            self.assertEqual(json.loads(self.good("stats", "--json", self.store))["files"], 0)
+            self.good("gc", self.store)
+            self.good("fsck", self.store)
             other = os.path.join(self.base, "other")
             os.makedirs(other, exist_ok=True)
             self.mount_at(other)
