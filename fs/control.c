@@ -208,15 +208,6 @@ static json_t *final_line(int rc, json_t *result)
                      text);
 }
 
-static bool peer_allowed(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return false;
-    return peer.uid == 0 || peer.uid == geteuid();
-}
-
 static void serve(struct fold_control *c, int fd)
 {
     const struct timeval in_wait = {.tv_sec = REQUEST_WAIT_S};
@@ -226,7 +217,7 @@ static void serve(struct fold_control *c, int fd)
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &in_wait, sizeof in_wait) != 0)
         return;
     if (line != NULL)
-        rc = peer_allowed(fd) ? read_request(fd, line) : -EACCES;
+        rc = read_request(fd, line);
     if (rc == -EPIPE)
         return;
     if (rc == 0)
@@ -292,11 +283,23 @@ static void start_connection(struct fold_control *c, struct slot *slot, int fd)
     }
 }
 
+/* Everybody may connect by way of the mount. Strangers are sent away at once: none has a slot. */
+static void refuse(const struct fold_control *c, int fd)
+{
+    json_t *final = final_line(-EACCES, NULL);
+    if (final == NULL || send_line(c, fd, final) != 0)
+        fold_debug("a stranger left the control socket before the answer");
+    json_decref(final);
+    close(fd);
+}
+
 /* Takes a client off the queue of `listen_fd`. */
 static void take_client(struct fold_control *c, struct slot *slot, int listen_fd)
 {
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0)
+    if (fd >= 0 && !fold_endpoint_admits(fd))
+        refuse(c, fd);
+    else if (fd >= 0)
         start_connection(c, slot, fd);
     else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
         poll(NULL, 0, SHORT_WAIT_MS); /* the client waits in the queue */

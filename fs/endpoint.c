@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -138,6 +137,11 @@ static bool peer_runs_as(int fd, uid_t owner)
     struct ucred peer;
     socklen_t len = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.uid == owner;
+}
+
+bool fold_endpoint_admits(int fd)
+{
+    return peer_runs_as(fd, 0) || peer_runs_as(fd, geteuid());
 }
 
 /* Connects without waiting: a stranger's socket must not be able to hold us up. */

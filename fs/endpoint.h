@@ -17,6 +17,7 @@
 
 #include "meta/base/attr.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* A listening socket, mode 0600, in the directory `run_fd` of a store. Replaces what a dead daemon
@@ -36,6 +37,9 @@ int fold_endpoint_connect_store(int storefd) FOLD_MUST;
 /* Connects to the daemon of the mount `dev`, which `owner` mounted. Returns the socket; -ENOENT if
  * there is none in this network namespace, -EAGAIN if it is too busy to accept; -errno. */
 int fold_endpoint_connect_mount(dev_t dev, uid_t owner) FOLD_MUST;
+
+/* Whether the peer of an accepted connection is root or runs as we do. */
+bool fold_endpoint_admits(int fd);
 
 /* The process at the other end of a connection, as a descriptor (pidfd_open) in *pidfd. *pid is 0
  * if it is not visible in our process namespace, *pidfd -1 where the kernel cannot tell. */

@@ -111,10 +111,10 @@ static int attach_mount(struct fold_target *t, const struct fold_mount *m)
         nanosleep(&pause, NULL);
         fd = fold_endpoint_connect_mount(m->dev, m->owner);
     }
-    if (fd == -EAGAIN)
-        return -ETIMEDOUT;
-    if (fd < 0)
-        return attach_store(t, m->store, m->dev);
+    if (fd < 0) { /* strangers can fill the queue of a mount, but not that of a store */
+        int rc = attach_store(t, m->store, m->dev);
+        return rc != 0 && fd == -EAGAIN ? -ETIMEDOUT : rc;
+    }
     take_connection(t, fd);
     return 0;
 }
@@ -317,9 +317,11 @@ int fold_client_call(int fd, const char *verb, json_t *args, unsigned quiet_s,
     struct lines in = {.fd = fd};
     why[0] = '\0';
     int rc = send_request(fd, verb, args);
-    if (rc == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) != 0)
+    /* A daemon that refuses us answers without reading what we say. */
+    if ((rc == 0 || rc == -EPIPE) &&
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) != 0)
         rc = -errno;
-    if (rc == 0)
+    else if (rc == 0 || rc == -EPIPE)
         rc = converse(&in, progress, arg, result, why, why_size);
     free(in.data);
     if (rc == -EPIPE)

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 struct fixture {
@@ -471,6 +472,63 @@ static void strangers_are_not_believed(void **state)
         close(stranger[i]);
 }
 
+/* In a process of another user: asks in vain, then keeps as many connections as it can, until told
+ * to go by `go`. Returns 0 if all was as it should be. */
+static int be_a_stranger(dev_t dev, int ready, int go)
+{
+    char why[256], byte = 0;
+    if (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)
+        return 1;
+    for (int i = 0; i < 300; i++) {
+        int fd = fold_endpoint_connect_mount(dev, 0);
+        if (fd == -EAGAIN)
+            continue; /* too fast for the other side */
+        if (fd < 0 ||
+            fold_client_call(fd, "echo", NULL, 30, NULL, NULL, NULL, why, sizeof why) != -EACCES)
+            return 2;
+        close(fd);
+    }
+    for (int i = 0; i < 20; i++)
+        (void)!fold_endpoint_connect_mount(dev, 0);
+    if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 0)
+        return 3;
+    return 0;
+}
+
+/* Whoever may not ask is told so, and keeps nobody else from asking. */
+static void strangers_are_sent_away(void **state)
+{
+    struct fixture *f = *state;
+    json_t *result = NULL;
+    char why[256], byte;
+    int ready[2], go[2], status = 0;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(fold_control_serve_mount(f->control, no_device()), 0);
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(go), 0);
+    dev_t dev = no_device();
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(go[1]);
+        _exit(be_a_stranger(dev, ready[1], go[0]));
+    }
+    close(ready[1]);
+    close(go[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    uint64_t before = fold_clock_ms();
+    assert_int_equal(call(f, "echo", NULL, &result, why), 0);
+    json_decref(result);
+    assert_int_equal(call_mount(dev, "echo", &result), 0);
+    json_decref(result);
+    assert_true(fold_clock_ms() - before < 3000);
+    close(go[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(ready[0]);
+}
+
 static void closing_answers_what_goes_on_to_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +574,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_mount_is_another_door, setup, teardown),
         cmocka_unit_test_setup_teardown(the_peer_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_not_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(strangers_are_sent_away, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_answers_what_goes_on_to_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_does_not_wait_for_a_client_that_does_not_read,
                                         setup, teardown),
