@@ -12,6 +12,7 @@
 #include "fs/pagecache.h"
 #include "fs/refold.h"
 #include "fs/session.h"
+#include "fs/waitroom.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
 #include "meta/base/log.h"
@@ -46,7 +47,8 @@ struct fold_collector {
     struct fold_lock running; /* one cycle at a time; held for all of it */
     struct fold_lock lock;
     pthread_cond_t wake;
-    bool stop; /* guarded by lock */
+    bool stop;           /* guarded by lock */
+    atomic_bool pressed; /* somebody waits for space; changed under lock */
     atomic_bool stopping;
     _Atomic uint64_t released; /* since the last cycle began */
     pthread_t thread;
@@ -169,6 +171,7 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
 {
     struct fold_collect_options opt = {
         .full = user->full,
+        .hurry = user->hurry,
         .rate = user->rate,
         .workers = c->session->workers,
         .walkers = user->walkers != 0 ? user->walkers : WALKERS,
@@ -187,7 +190,8 @@ static int cycle(struct fold_collector *c, const struct fold_collect_options *us
     int rc = fold_collect_run(s->volume->store, s->volume->catalog, s->gate, &opt, out);
     if (rc == 0) {
         atomic_fetch_sub(&c->released, seen);
-        rc = unless_full(lead_recipes(c)); /* tables simply live longer */
+        if (!user->hurry)
+            rc = unless_full(lead_recipes(c)); /* tables simply live longer */
     }
     return rc;
 }
@@ -206,6 +210,42 @@ static int take_turn(struct fold_collector *c, bool (*gone)(void *arg), void *ar
         nanosleep(&pause, NULL);
     }
     return 0;
+}
+
+/* For those who wait for space. What is left in segments that are mostly live is looked at only if
+ * the rest is not enough. */
+static void relieve(struct fold_collector *c)
+{
+    struct fold_waitroom *room = c->session->waitroom;
+    struct fold_collect_options how = {.hurry = true};
+    struct fold_collect_result r = {0};
+    if (take_turn(c, NULL, NULL) != 0)
+        return;
+    fold_ballast_adjust(c->session->ballast);
+    int rc = cycle(c, &how, &r);
+    if (rc == 0 && fold_waitroom_short(room)) {
+        how.full = true;
+        rc = cycle(c, &how, &r);
+    }
+    fold_lock_drop(&c->running);
+    if (rc != 0 && rc != -ECANCELED)
+        fold_warn("collection stopped: %s", fold_err_text(rc));
+}
+
+void fold_collector_press(struct fold_collector *c)
+{
+    if (c == NULL)
+        return;
+    fold_lock_take(&c->lock);
+    atomic_store(&c->pressed, true);
+    pthread_cond_broadcast(&c->wake);
+    fold_lock_drop(&c->lock);
+}
+
+bool fold_collector_may_free(struct fold_collector *c)
+{
+    return c != NULL && !atomic_load(&c->stopping) &&
+           (atomic_load(&c->pressed) || atomic_load(&c->released) >= FOLD_COLLECT_WORTH_BYTES);
 }
 
 int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
@@ -229,8 +269,12 @@ int fold_collector_run(struct fold_collector *c, const struct fold_collect_optio
         struct fold_collect_result again = {0};
         if (c->moved_count > 0 || out->segments_copied > 0)
             rc = cycle(c, opt, &again);
+        if (again.segments_seen > 0)
+            out->segments_seen = out->segments_removed + again.segments_seen;
         out->freed_bytes += again.freed_bytes;
         out->segments_removed += again.segments_removed;
+        out->segments_copied += again.segments_copied;
+        out->copied_bytes += again.copied_bytes;
         out->segments_punched += again.segments_punched;
         out->punched_bytes += again.punched_bytes;
         out->tables_retired += again.tables_retired;
@@ -328,10 +372,16 @@ static void *collector_main(void *arg)
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += LOOK_SECONDS;
-        (void)fold_lock_wait(&c->lock, &c->wake, &until);
+        if (!atomic_load(&c->pressed))
+            (void)fold_lock_wait(&c->lock, &c->wake, &until);
         if (c->stop)
             break;
         fold_lock_drop(&c->lock);
+        if (atomic_load(&c->pressed)) {
+            relieve(c);
+            atomic_store(&c->pressed, false);
+            fold_waitroom_look(c->session->waitroom);
+        }
         if (++looks % TRIM_LOOKS == 0)
             (void)malloc_trim(0);
         fold_ballast_adjust(c->session->ballast);
@@ -381,6 +431,7 @@ void fold_collector_stop(struct fold_collector *c)
     pthread_cond_broadcast(&c->wake);
     fold_lock_drop(&c->lock);
     pthread_join(c->thread, NULL);
+    fold_waitroom_look(c->session->waitroom);
 }
 
 void fold_collector_destroy(struct fold_collector *c)

@@ -68,6 +68,13 @@ int fold_collector_hold(struct fold_collector *c, bool (*gone)(void *arg),
                         void *arg) FOLD_MUST FOLD_NO_ANALYSIS;
 void fold_collector_release(struct fold_collector *c) FOLD_NO_ANALYSIS;
 
+/* Somebody waits for space: collects as soon as possible, and thoroughly if the first cycle does
+ * not make enough room; then calls fold_waitroom_look. Cheap; any thread. NULL is fine. */
+void fold_collector_press(struct fold_collector *c);
+
+/* True while a collection may free what is worth waiting for. NULL: false. */
+bool fold_collector_may_free(struct fold_collector *c);
+
 /* `bytes` of files were deleted or overwritten. Cheap; any thread. */
 void fold_collector_released(struct fold_collector *c, uint64_t bytes);
 

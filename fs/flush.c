@@ -7,10 +7,13 @@
 #include "fs/flush.h"
 
 #include "fs/budget.h"
+#include "fs/collector.h"
 #include "fs/data.h"
 #include "fs/flusher.h"
 #include "fs/invalidate.h"
+#include "fs/loop.h"
 #include "fs/session.h"
+#include "fs/waitroom.h"
 #include "fs/window.h"
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
@@ -130,7 +133,7 @@ static int finish(struct fold_session *s, struct fold_inode *inode, unsigned how
     if (rc == 0)
         rc = check_stored_locked(inode, how);
     int restored = 0;
-    if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_NOT_STORED)
+    if (rc == 0 || rc == -ENOMEM || rc == -FOLD_E_NOT_STORED || (how & FOLD_FLUSH_KEEP) != 0)
         restored = restore_rest(d);
     else
         give_up_locked(inode, rc);
@@ -142,6 +145,21 @@ static int finish(struct fold_session *s, struct fold_inode *inode, unsigned how
     if (!map_held)
         fold_rwlock_drop(&d->map);
     return rc != 0 ? rc : restored;
+}
+
+/*
+ * After -ENOSPC: true if storing may be tried again, since a collection made room. Where the thread
+ * must not wait, FOLD_FLUSH_KEEP in *how says that it may succeed later.
+ */
+static bool wait_for_space(struct fold_session *s, const struct fold_data *d, unsigned *how,
+                           uint64_t since_ms)
+{
+    uint64_t bytes = FOLD_MIN(d->flushing.bytes, fold_knobs.window_bytes);
+    if ((*how & FOLD_FLUSH_MAP_HELD) == 0 && !fold_loop_thread())
+        return fold_waitroom_linger(s->waitroom, bytes, since_ms);
+    if (fold_collector_may_free(s->collector))
+        *how |= FOLD_FLUSH_KEEP;
+    return false;
 }
 
 /* Flush lock held, and the map lock if `how` says so. */
@@ -164,9 +182,15 @@ static int flush_data(struct fold_session *s, struct fold_inode *inode, unsigned
         if (!pending)
             return 0;
     }
+    uint64_t since_ms = fold_clock_ms();
     for (bool done = false; rc == 0 && !done;) {
         uint64_t before = d->flushing.bytes;
         rc = fold_window_store(s, inode, how, &done);
+        if (rc == -ENOSPC && wait_for_space(s, d, &how, since_ms)) {
+            rc = 0;
+            done = false;
+            continue;
+        }
         if (rc == 0 && !done && d->flushing.bytes >= before)
             break; /* finish() finds what is left */
     }
@@ -196,8 +220,12 @@ int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode, struct 
     if (!fold_turn_take(s, inode, turn))
         return FOLD_TURN_WAITS;
     int rc = flush_data(s, inode, 0);
+    bool again = rc == -ENOSPC && turn != NULL && fold_loop_thread() && fold_data_dirty(inode);
     fold_turn_drop(s, inode);
-    return rc;
+    if (!again)
+        return rc;
+    fold_turn_call(s, turn); /* on the pool, where it may wait for space */
+    return FOLD_TURN_WAITS;
 }
 
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode)

@@ -15,9 +15,10 @@ struct fold_turn;
  * Stores all dirty data of the inode and commits recipe, size and times. On success nothing of the
  * file is dirty that was written before the call, and it survives the process (not yet the power
  * cut). For inodes without data only dirty attributes are committed. Takes the inode's locks; the
- * caller holds none. -ENOMEM, -FOLD_E_NOT_STORED: what was not stored is dirty as before. Any other
- * error (-ENOSPC, -EIO, ...): it is given up, the file ends where its stored content does, and the
- * error is also kept for the handles.
+ * caller holds none. While a collection may make room for it, it waits on -ENOSPC, some seconds at
+ * most. -ENOMEM, -FOLD_E_NOT_STORED: what was not stored is dirty as before. Any other error
+ * (-ENOSPC, -EIO, ...): it is given up, the file ends where its stored content does, and the error
+ * is also kept for the handles.
  */
 int fold_flush_inode(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
@@ -31,7 +32,8 @@ int fold_flush_in_turn(struct fold_session *s, struct fold_inode *inode,
 int fold_flush_locked(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
 /* The same with the map lock held exclusively as well: nobody can write meanwhile, so nothing at
- * all is dirty on success. Keep it for little data. */
+ * all is dirty on success. Keep it for little data. It does not wait: -ENOSPC leaves everything
+ * dirty while a collection may make room. */
 int fold_flush_frozen(struct fold_session *s, struct fold_inode *inode) FOLD_MUST;
 
 /* Stores what a streaming writer has completed so far; a chunk still growing at the end is left

@@ -12,6 +12,7 @@
  */
 #include "fs/loop.h"
 
+#include "fs/growth.h"
 #include "fs/longwork.h"
 #include "fs/ops.h"
 #include "fs/ring.h"
@@ -19,6 +20,7 @@
 #include "fs/ring_proto.h"
 #include "fs/session.h"
 #include "fs/statx.h"
+#include "fs/waitroom.h"
 #include "meta/base/err.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
@@ -59,6 +61,12 @@ struct fold_loop {
 
 __thread struct fold_raw_request fold_raw_request;
 static __thread struct fold_buf *current;
+static __thread bool serving;
+
+bool fold_loop_thread(void)
+{
+    return serving;
+}
 
 struct fold_buf *fold_loop_buffer(const void *data, size_t len)
 {
@@ -303,15 +311,57 @@ static bool answer_statx(struct fold_loop *l, const uint8_t *mem)
     return true;
 }
 
-/* Handles a request with libfuse; `current` is the buffer it lies in, if it may be kept. */
-static void dispatch(struct fold_loop *l, uint8_t *mem, size_t len)
+/* A copy of a request that waits for space. */
+struct parked {
+    struct fold_loop *loop;
+    size_t len;
+    uint8_t mem[];
+};
+
+static void process(struct fold_loop *l, uint8_t *mem, size_t len)
 {
-    order_request();
     look_at(l, mem, len);
     if (answer_statx(l, mem))
         return;
     struct fuse_buf request = {.size = len, .mem = mem};
+    serving = true;
     fuse_session_process_buf(l->fuse, &request);
+    serving = false;
+}
+
+static void unpark(void *arg)
+{
+    struct parked *p = arg;
+    order_request();
+    process(p->loop, p->mem, p->len);
+    free(p);
+}
+
+/* True if the request waits: it would be refused, and a collection may make room for it. */
+static bool park(struct fold_loop *l, const uint8_t *mem, size_t len)
+{
+    struct fold_waitroom *room = l->session->waitroom;
+    uint64_t bytes = fold_growth_of(mem, len);
+    if (FOLD_LIKELY(bytes == 0 || !fold_waitroom_advises(room, bytes)))
+        return false;
+    struct parked *p = malloc(sizeof *p + len);
+    if (p == NULL)
+        return false;
+    p->loop = l;
+    p->len = len;
+    memcpy(p->mem, mem, len);
+    if (fold_waitroom_enter(room, bytes, unpark, p))
+        return true;
+    free(p);
+    return false;
+}
+
+/* Handles a request with libfuse; `current` is the buffer it lies in, if it may be kept. */
+static void dispatch(struct fold_loop *l, uint8_t *mem, size_t len)
+{
+    order_request();
+    if (!park(l, mem, len))
+        process(l, mem, len);
 }
 
 static void serve_ring(void *arg, uint8_t *request, size_t len, struct fold_buf *buf)
@@ -400,6 +450,8 @@ int fold_loop_run(struct fold_loop *l, unsigned threads)
         if (rc == 0)
             rc = (int)(intptr_t)ret;
     }
+    /* What waits is answered while there is somebody to answer to. */
+    fold_waitroom_close(l->session->waitroom);
     struct fold_ring *ring = atomic_load(&l->ring);
     if (ring != NULL)
         fold_ring_stop(ring);

@@ -34,6 +34,9 @@ bool fold_loop_on_ring(const struct fold_loop *l);
 bool fold_loop_wait_begin(struct fold_loop *l, uint64_t unique, unsigned *queue) FOLD_MUST;
 void fold_loop_wait_end(struct fold_loop *l, unsigned queue);
 
+/* True on a thread that serves requests as they come: it must not wait for long. */
+bool fold_loop_thread(void);
+
 /* The buffer of the request being handled on this thread, if data[0..len) lies in it; else NULL. */
 struct fold_buf *fold_loop_buffer(const void *data, size_t len);
 

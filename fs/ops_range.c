@@ -11,6 +11,7 @@
 #include "fs/data.h"
 #include "fs/edit.h"
 #include "fs/freeze.h"
+#include "fs/growth.h"
 #include "fs/handle.h"
 #include "fs/invalidate.h"
 #include "fs/longwork.h"
@@ -19,6 +20,7 @@
 #include "fs/session.h"
 #include "fs/space.h"
 #include "meta/base/clock.h"
+#include "fs/waitroom.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/knob.h"
@@ -48,6 +50,7 @@ struct task {
     struct fold_long work;
     struct fold_seek_state seek;
     struct fold_callback callback;
+    bool waited; /* for space */
 };
 
 static void run(const struct task *init, void (*fn)(void *arg))
@@ -217,6 +220,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         rc = -EFBIG;
     else if ((mode & FALLOC_FL_PUNCH_HOLE) == 0)
         rc = fold_space_admit(s, (uint64_t)len);
+    else
+        rc = fold_space_admit_freeing(s, FOLD_SPACE_NAME_BYTES);
     if (rc != 0) {
         fold_reply(req, rc);
         return;
@@ -336,6 +341,26 @@ static int share(struct task *t, uint64_t *len)
     return rc;
 }
 
+static void copy_task(void *arg);
+
+static void copy_again(void *arg)
+{
+    struct task *t = arg;
+    if (fold_workers_submit(t->session->workers, copy_task, t) != 0)
+        copy_task(t);
+}
+
+/* Sharing costs no data, but an entry for each chunk. True: it waits for space, and is called
+ * again. Nothing is locked. */
+static bool wait_for_space(struct task *t, uint64_t bytes)
+{
+    struct fold_waitroom *room = t->session->waitroom;
+    if (t->waited || !fold_waitroom_advises(room, bytes))
+        return false;
+    t->waited = true;
+    return fold_waitroom_enter(room, bytes, copy_again, t);
+}
+
 static void copy_task(void *arg)
 {
     struct task *t = arg;
@@ -351,6 +376,8 @@ static void copy_task(void *arg)
             rc = -EFBIG;
         else if (t->from == t->inode && t->from_off < t->off + len && t->off < t->from_off + len)
             rc = -EINVAL;
+        if (rc == 0 && len > 0)
+            rc = fold_space_admit(t->session, fold_growth_of_copy(len));
         if (rc == 0 && len > 0) {
             touch(t->inode, t->kill_priv);
             rc = share(t, &len);
@@ -358,6 +385,8 @@ static void copy_task(void *arg)
         fold_gate_leave(t->session->gate, token);
         fold_inode_thaw2(t->session, t->from, t->inode);
     }
+    if (rc == -ENOSPC && wait_for_space(t, fold_growth_of_copy(len)))
+        return;
     fold_invalidate_attr(t->session, t->inode);
     if (rc != 0)
         fold_reply(t->req, rc);

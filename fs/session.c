@@ -19,6 +19,7 @@
 #include "fs/pagecache.h"
 #include "fs/refold.h"
 #include "fs/space.h"
+#include "fs/waitroom.h"
 #include "hashing/dedup.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
@@ -117,6 +118,8 @@ static int open_parts(struct fold_session *s)
     if (rc == 0 && !s->opt.read_only)
         rc = fold_refolder_create(s, &s->refolder);
     if (rc == 0 && !s->opt.read_only)
+        rc = fold_waitroom_create(s, &s->waitroom);
+    if (rc == 0 && !s->opt.read_only)
         rc = fold_collector_create(s, &s->collector);
     if (rc == 0 && !s->opt.read_only)
         rc = fold_flusher_create(s, s->opt.commit_seconds, &s->flusher);
@@ -153,6 +156,7 @@ int fold_session_close(struct fold_session *s)
      * waiting for them. Whoever asks what we are about is answered until the store is about to be
      * unlocked. */
     atomic_store(&s->closing, true);
+    fold_waitroom_close(s->waitroom);
     fold_refolder_stop(s->refolder);
     fold_collector_stop(s->collector);
     fold_control_quiesce(s->control);
@@ -168,6 +172,7 @@ int fold_session_close(struct fold_session *s)
     if (s->flusher != NULL && first == 0)
         first = fold_flush_check(s);
     fold_collector_destroy(s->collector);
+    fold_waitroom_destroy(s->waitroom);
     fold_refolder_destroy(s->refolder);
     fold_flusher_destroy(s->flusher);
     fold_pagecache_destroy(s->pages);

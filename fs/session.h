@@ -16,6 +16,7 @@ struct fold_budget;
 struct fold_callbacks;
 struct fold_chunkcache;
 struct fold_collector;
+struct fold_waitroom;
 struct fold_control;
 struct fold_dedup;
 struct fold_flusher;
@@ -44,6 +45,7 @@ struct fold_session {
     struct fold_flusher *flusher;
     struct fold_chunkcache *chunks;
     struct fold_collector *collector; /* NULL on a read-only mount */
+    struct fold_waitroom *waitroom;   /* likewise */
     struct fold_pagecache *pages;
     struct fold_refolder *refolder; /* NULL on a read-only mount */
     struct fold_control *control;

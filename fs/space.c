@@ -58,13 +58,15 @@ static int beyond_reserve(struct fold_session *s, uint64_t *bytes, uint64_t *res
     return 0;
 }
 
-/* The same, less what is dirty. */
+/* The same, less what is dirty, and less what the catalog needs to give space back after names and
+ * recipes were deleted. */
 static int left(struct fold_session *s, uint64_t *bytes)
 {
-    uint64_t beyond, reserve, dirty = fold_budget_used(s->budget);
+    uint64_t beyond, reserve, taken = fold_budget_used(s->budget);
     int rc = beyond_reserve(s, &beyond, &reserve);
+    taken += fold_catalog_merge_room(s->volume->catalog);
     if (rc == 0)
-        *bytes = beyond > dirty ? beyond - dirty : 0;
+        *bytes = beyond > taken ? beyond - taken : 0;
     return rc;
 }
 
@@ -91,6 +93,22 @@ int fold_space_figures(struct fold_session *s, struct fold_space *out)
     return 0;
 }
 
+uint64_t fold_space_room(struct fold_session *s)
+{
+    look(s, fold_clock_ms());
+    int64_t bytes = atomic_load(&s->space_left);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+bool fold_space_has(struct fold_session *s, uint64_t len)
+{
+    uint64_t now = fold_clock_ms();
+    if (now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < LOOK_MS &&
+        atomic_load_explicit(&s->space_left, memory_order_relaxed) >= (int64_t)len)
+        return true;
+    return fold_space_room(s) >= len;
+}
+
 int fold_space_admit(struct fold_session *s, uint64_t len)
 {
     uint64_t now = fold_clock_ms();
@@ -100,6 +118,18 @@ int fold_space_admit(struct fold_session *s, uint64_t len)
         return 0;
     look(s, now);
     return atomic_fetch_sub(&s->space_left, (int64_t)len) >= (int64_t)len ? 0 : -ENOSPC;
+}
+
+int fold_space_admit_freeing(struct fold_session *s, uint64_t len)
+{
+    struct statvfs host;
+    if (fold_space_has(s, len))
+        return 0;
+    int rc = fold_io_statvfs(s->volume->fd, &host);
+    if (rc < 0)
+        return rc;
+    uint64_t have = (uint64_t)host.f_bavail * host.f_frsize + fold_ballast_held(s->ballast);
+    return have >= fold_space_reserve(&host) / 2 + len ? 0 : -ENOSPC;
 }
 
 int fold_space_claim(struct fold_session *s, uint64_t len)

@@ -8,6 +8,7 @@
 
 #include "meta/base/attr.h"
 
+#include <stdbool.h>
 #include <sys/statvfs.h>
 
 struct fold_session;
@@ -18,6 +19,16 @@ struct fold_session;
 /* 0 if `len` more bytes may be accepted from a writer, -ENOSPC if not. The host is asked at most
  * twice a second. */
 int fold_space_admit(struct fold_session *s, uint64_t len) FOLD_MUST;
+
+/* The same for what frees space as a rule but may need some (punching splits extents): admitted
+ * while half of the reserve is there. */
+int fold_space_admit_freeing(struct fold_session *s, uint64_t len) FOLD_MUST;
+
+/* What may be accepted now, asked of the host; 0 if it does not answer. */
+uint64_t fold_space_room(struct fold_session *s);
+
+/* True if so many bytes may be accepted, as far as is known; takes nothing. */
+bool fold_space_has(struct fold_session *s, uint64_t len);
 
 /*
  * Around storing `len` bytes that were accepted before: -ENOSPC if others have taken the space

@@ -14,6 +14,7 @@ struct fold_session;
 enum {
     FOLD_FLUSH_HOLD_TAIL = 1, /* a chunk that still grows at the end of the data stays dirty */
     FOLD_FLUSH_MAP_HELD = 2,  /* the caller holds the map lock exclusively, all the time */
+    FOLD_FLUSH_KEEP = 4,      /* what cannot be stored is not given up: it may be possible soon */
 };
 
 /*

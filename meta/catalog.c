@@ -336,3 +336,9 @@ uint64_t fold_catalog_bytes(const struct fold_catalog *c)
 {
     return fold_kv_live_bytes(c->kv) + fold_journal_bytes(c->journal);
 }
+
+uint64_t fold_catalog_merge_room(const struct fold_catalog *c)
+{
+    uint64_t live = fold_kv_live_bytes(c->kv);
+    return live + live / 4;
+}

@@ -98,4 +98,8 @@ uint64_t fold_catalog_pending(const struct fold_catalog *c);
 /* Bytes the catalog and its journal occupy on the host. */
 uint64_t fold_catalog_bytes(const struct fold_catalog *c);
 
+/* Bytes the host must have for the catalog to be written anew as a whole, which is how it gives
+ * back the space of what was deleted. */
+uint64_t fold_catalog_merge_room(const struct fold_catalog *c);
+
 #endif

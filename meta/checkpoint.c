@@ -273,7 +273,7 @@ int fold_catalog_shrink(struct fold_catalog *c, bool (*cancelled)(void *arg), vo
     uint64_t space;
     if (rc == 0)
         rc = fold_io_space(c->dirfd, &space);
-    if (rc == 0 && space > 2 * fold_kv_live_bytes(c->kv) + FLUSH_SLACK_BYTES)
+    if (rc == 0 && space > fold_catalog_merge_room(c) + FLUSH_SLACK_BYTES)
         rc = merge(c, cancelled, arg);
     return rc;
 }

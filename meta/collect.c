@@ -392,7 +392,7 @@ static int run_pass(struct cycle *c, uint32_t *next, uint32_t last, bool *more)
 static int reindex(struct fold_store *store, const struct fold_collect_options *opt,
                    struct fold_collect_result *out)
 {
-    int rc = fold_reindex_run(store, opt, &out->reindexed);
+    int rc = opt->hurry ? 0 : fold_reindex_run(store, opt, &out->reindexed);
     if (rc < 0 && rc != -ECANCELED)
         fold_warn("the index was not checked for lost entries: %s", fold_err_text(rc));
     return rc == -ECANCELED ? rc : 0;
@@ -411,6 +411,7 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
     for (bool more = true; rc == 0 && more;) {
         uint32_t next = 1, last = fold_segset_last(store->set);
         out->garbage_bytes = 0;
+        out->segments_seen = out->segments_removed; /* the others are seen again */
         for (more = false; rc == 0 && next <= last;) {
             struct cycle c = {
                 .store = store, .catalog = catalog, .gate = gate, .opt = opt, .result = out};
@@ -420,7 +421,7 @@ int fold_collect_run(struct fold_store *store, struct fold_catalog *catalog, str
     }
     if (rc == 0)
         rc = reindex(store, opt, out);
-    if (rc == 0 && opt->full && out->segments_removed > 0)
+    if (rc == 0 && opt->full && !opt->hurry && out->segments_removed > 0)
         fold_index_compact(store->index, opt->cancelled, opt->arg);
     if (rc == 0)
         atomic_store(&store->garbage, out->garbage_bytes);

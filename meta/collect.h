@@ -30,7 +30,8 @@ struct fold_collect_progress {
 };
 
 struct fold_collect_options {
-    bool full; /* also segments with little garbage; open segments are sealed first */
+    bool full;  /* also segments with little garbage; open segments are sealed first */
+    bool hurry; /* somebody waits for the space: what only saves a little is left out */
     struct fold_workers *workers; /* for the walk; NULL: the caller's thread alone */
     unsigned walkers;             /* threads that may walk at once; 0 = 1 */
     uint64_t rate;                /* bytes per second that copying may read; 0 = no limit */
@@ -51,7 +52,7 @@ struct fold_collect_result {
     uint64_t extents; /* walked */
     uint64_t walk_ms;
     uint64_t walk_cpu_us;      /* of all threads that walked */
-    uint64_t segments_seen;    /* candidates */
+    uint64_t segments_seen;    /* candidates, each once */
     uint64_t segments_removed; /* of them */
     uint64_t segments_copied;  /* removed after their live records were copied */
     uint64_t copied_bytes;     /* stored bytes of those */

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -24,6 +25,7 @@ class Host:
 
     def __init__(self, size, *mkfs_args):
         self.base = tempfile.mkdtemp(prefix="foldfs-host-", dir=scratch_root())
+        os.chmod(self.base, 0o755)
         self.dir = os.path.join(self.base, "host")
         image = os.path.join(self.base, "image")
         os.mkdir(self.dir)
@@ -52,9 +54,8 @@ def can_loop():
     return True
 
 
-@need_fold
-@unittest.skipUnless(can_loop(), "needs root, loop devices and mkfs.ext4")
-class FullHost(MountCase):
+class HostCase(MountCase):
+    """A store on a host filesystem of its own, which is small."""
     SIZE = 160 * MIB
 
     def setUp(self):
@@ -116,11 +117,22 @@ class FullHost(MountCase):
         st = os.statvfs(self.mnt)
         return st.f_bavail * st.f_frsize
 
+    def until(self, what, seconds=120):
+        """Waits for something that happens in the background."""
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it does not happen")
+            time.sleep(0.5)
+
     def _finish(self):
         # Failed appends are reported, and meant to be.
         self.vol.complaints = list
         super()._finish()
 
+
+@need_fold
+@unittest.skipUnless(can_loop(), "needs root, loop devices and mkfs.ext4")
+class FullHost(HostCase):
     def test_rounds(self):
         for n in range(12 if LONG else 4):
             wrote = self.fill("r%d" % n, size=self.random.choice((100000, MIB, 3 * MIB)), sync=n % 2 == 0)
@@ -161,6 +173,40 @@ class FullHost(MountCase):
         self.delete(0.6)
         self.gc()
         self.assertGreater(self.avail(), self.SIZE / 8)
+
+    def test_copies_leave_the_reserve(self):
+        """A user shares ranges of a file until no more is let in: what deletes need is still there."""
+        self.put("src", self.random.randbytes(48 * MIB))
+        os.chmod(self.mnt, 0o777)
+        os.chmod(self.path("src"), 0o644)
+        reserve = 16 * MIB
+
+        def copy():
+            src = os.open(self.path("src"), os.O_RDONLY)
+            size = os.fstat(src).st_size
+            end = time.monotonic() + 300
+            for n in range(100000):
+                dst = os.open(self.path("copy-%d" % n), os.O_WRONLY | os.O_CREAT, 0o600)
+                for at in range(0, 64 * size, size):
+                    assert time.monotonic() < end
+                    try:
+                        assert os.copy_file_range(src, dst, size, 0, at) == size
+                    except OSError as error:
+                        assert error.errno == errno.ENOSPC, error
+                        return
+                os.close(dst)
+
+        self.in_child(copy, uid=12345, gid=12345)
+        ballast = os.path.join(self.vol.store, "ballast")
+        kept = os.stat(ballast).st_blocks * 512 if os.path.exists(ballast) else 0
+        self.assertGreater(self.host.free() + kept, reserve / 2)
+        self.vol.command("sync", self.mnt)
+        for name in os.listdir(self.mnt):
+            if name.startswith("copy"):
+                os.unlink(self.path(name))
+        self.check()
+        self.until(lambda: self.gc() or self.avail() > self.SIZE / 3)
+        self.assertEqual(self.put("more", self.random.randbytes(32 * MIB)), 0)
 
     def foreign(self):
         """Somebody else fills the host to the last byte, in steps."""
@@ -222,13 +268,6 @@ class FullHost(MountCase):
     def ballast(self):
         return os.path.join(self.vol.store, "ballast")
 
-    def until(self, what, seconds=120):
-        """Waits for something that happens in the background."""
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, "it does not happen")
-            time.sleep(0.5)
-
     def test_collects_by_itself(self):
         """A host with little left: what is deleted comes back without being asked for."""
         self.fill("f")
@@ -280,6 +319,77 @@ class FullHost(MountCase):
         self.gc()
         self.until(lambda: os.path.exists(self.ballast()))
         self.assertEqual(self.put("more", self.random.randbytes(MIB)), 0)
+        self.check()
+
+
+@need_fold
+@unittest.skipUnless(can_loop(), "needs root, loop devices and mkfs.ext4")
+class NearlyEmpty(HostCase):
+    """A volume with little in it, on a host that garbage fills."""
+    SIZE = 400 * MIB
+
+    def test_writers_wait_for_the_collector(self):
+        """Written, made durable and deleted again and again: never refused, and nobody else is kept waiting."""
+        slowest = 0.0
+        stop = threading.Event()
+
+        def look():
+            nonlocal slowest
+            while not stop.is_set():
+                start = time.monotonic()
+                os.listdir(self.mnt)
+                os.statvfs(self.mnt)
+                slowest = max(slowest, time.monotonic() - start)
+                time.sleep(0.01)
+
+        lookers = [threading.Thread(target=look) for _ in range(3)]
+        for t in lookers:
+            t.start()
+        try:
+            for n in range(50):
+                self.assertEqual(self.put("again", self.random.randbytes(25 * MIB)), 0, "round %d" % n)
+                os.unlink(self.path("again"))
+                del self.sums["again"]
+        finally:
+            stop.set()
+            for t in lookers:
+                t.join()
+        self.assertLess(slowest, 5)
+        self.check()
+
+    def test_several_writers_wait(self):
+        """Many at once, each with little: names and data."""
+        errors = []
+
+        def work(k):
+            rng = random.Random(k)
+            for n in range(40):
+                path = self.path("w%d-%d" % (k, n))
+                try:
+                    with open(path, "wb") as out:
+                        out.write(rng.randbytes(4 * MIB))
+                        if n % 3 == 0:
+                            os.fsync(out.fileno())
+                    os.unlink(path)
+                except OSError as error:
+                    errors.append((k, n, error.errno))
+                    return
+
+        writers = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+        for t in writers:
+            t.start()
+        for t in writers:
+            t.join()
+        self.assertEqual(errors, [])
+
+    def test_refused_at_once_without_garbage(self):
+        """Where nothing can be freed nobody waits for it."""
+        self.fill("f", size=4 * MIB)
+        self.put("g", self.random.randbytes(4 * MIB))  # lets a last collection find out
+        start = time.monotonic()
+        for _ in range(5):
+            self.assertEqual(self.put("h", self.random.randbytes(8 * MIB)), errno.ENOSPC)
+        self.assertLess(time.monotonic() - start, 10)
         self.check()
 
 

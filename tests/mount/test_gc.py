@@ -284,6 +284,7 @@ class Collect(MountCase):
                 os.unlink(self.path(sums.popitem()[0]))
             result = json.loads(self.gc("--json", *(("--full",) if cycles % 5 == 4 else ())).stdout)
             self.check(sums)
+            self.assertLessEqual(result["segments_removed"], result["segments_seen"])
             punched += result["segments_punched"]
             copied += result["segments_copied"]
             cycles += 1
