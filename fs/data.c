@@ -110,6 +110,16 @@ static int insert_locked(struct fold_data *d, uint64_t off, const uint8_t *data,
     return rc;
 }
 
+bool fold_data_rewritten(struct fold_inode *inode)
+{
+    if (inode->data->hidden_from != 0)
+        return false;
+    fold_lock_take(&inode->lock);
+    bool had = inode->disk_size > 0;
+    fold_lock_drop(&inode->lock);
+    return had;
+}
+
 /* Room for `len` bytes in the inode's arena. Map lock held exclusively. */
 static uint8_t *arena_room(struct fold_session *s, struct fold_data *d, uint32_t len)
 {
@@ -179,7 +189,9 @@ int fold_data_write(struct fold_session *s, struct fold_inode *inode, const stru
         if (w->guard != NULL)
             fold_direct_enter_locked(inode, w->guard);
         note_change(inode, w->off + w->len, w->kill_priv);
-        *dirty_bytes = d->dirty.bytes;
+        *dirty_bytes = fold_data_rewritten(inode) && d->dirty.bytes < fold_knobs.rewrite_bytes
+                           ? 0
+                           : d->dirty.bytes;
     }
     fold_rwlock_drop(&d->map);
     return rc;

@@ -94,10 +94,15 @@ struct fold_write {
 
 /*
  * Puts bytes into the dirty list. Size and times of the inode follow. *dirty_bytes is what the
- * inode has dirty now. On success a guard given is entered (fs/direct.h). -EFBIG, -ENOMEM.
+ * inode has dirty now, or 0 while a file is rewritten that may still be stored in one commit. On
+ * success a guard given is entered (fs/direct.h). -EFBIG, -ENOMEM.
  */
 int fold_data_write(struct fold_session *s, struct fold_inode *inode, const struct fold_write *w,
                     uint64_t *dirty_bytes) FOLD_MUST;
+
+/* True if the file had content in the catalog and was cut off at 0, and that is not committed yet:
+ * what is written now replaces it. For an inode with data, with its map or flush lock held. */
+bool fold_data_rewritten(struct fold_inode *inode);
 
 /* Records a write-back error for all open handles. */
 void fold_data_fail(struct fold_data *d, int code);

@@ -350,10 +350,10 @@ static bool park(struct fold_loop *l, const uint8_t *mem, size_t len)
     p->loop = l;
     p->len = len;
     memcpy(p->mem, mem, len);
-    if (fold_waitroom_enter(room, bytes, unpark, p))
-        return true;
-    free(p);
-    return false;
+    bool waits = fold_waitroom_enter(room, bytes, unpark, p);
+    if (!waits)
+        free(p);
+    return waits;
 }
 
 /* Handles a request with libfuse; `current` is the buffer it lies in, if it may be kept. */

@@ -7,6 +7,7 @@
  */
 #include "fs/window.h"
 
+#include "fs/data.h"
 #include "fs/edit.h"
 #include "fs/ingest.h"
 #include "fs/pagecache.h"
@@ -23,6 +24,9 @@
 
 /* Most chunks cut short that one run takes up again. */
 #define TAILS_MAX 16u
+
+/* Where a file is rewritten as many slices as in so many windows may be committed together. */
+#define REWRITE_WINDOWS 4u
 
 /* A piece of the file without gaps, as slices [first, first+n) of the window. */
 struct run {
@@ -207,11 +211,17 @@ static int window_fill(struct fold_session *s, struct fold_inode *inode, struct 
                        bool *more, bool *last)
 {
     struct fold_slice_pos pos;
-    uint64_t bytes = 0, next = UINT64_MAX;
+    uint64_t bytes = 0, next = UINT64_MAX, most = fold_knobs.window_bytes;
+    size_t slices = fold_knobs.window_slices;
     *more = *last = false;
+    if (fold_data_rewritten(
+            inode)) { /* one commit, so that a crash leaves the old or the new file */
+        most = FOLD_MAX(most, fold_knobs.rewrite_bytes);
+        slices *= REWRITE_WINDOWS;
+    }
     for (const struct fold_slice *sl = fold_slices_seek(&inode->data->flushing, 0, &pos);
          sl != NULL; sl = fold_slices_next(&inode->data->flushing, &pos)) {
-        bool full = bytes >= fold_knobs.window_bytes || w->count >= fold_knobs.window_slices;
+        bool full = bytes >= most || w->count >= slices;
         if (full && (sl->off != next || may_end(w, &s->cut))) {
             *more = sl->off == next;
             return 0;

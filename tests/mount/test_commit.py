@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What nobody syncs is stored within the commit interval, whatever its writer does."""
 
+import hashlib
 import json
 import os
+import random
 import socket
 import sys
 import time
@@ -82,6 +84,48 @@ class Unasked(MountCase):
                 self.assertGreater(took, 0.9)  # else the file counted as being rewritten
             else:
                 self.skipTest("a machine too busy to be quick enough")
+
+
+@need_fold
+class Rewrite(MountCase):
+    """A file with content is cut off at open and written anew: all of it changes in one commit."""
+    mount_opts = "commit=300"
+    SIZE = 24 << 20
+
+    def rewrite(self, seed, piece):
+        data = random.Random(seed).randbytes(self.SIZE)
+        fd = os.open(self.path("file"), os.O_WRONLY | os.O_TRUNC)
+        for at in range(0, len(data), piece):
+            os.write(fd, data[at:at + piece])
+        return fd, data
+
+    def test_killed_before_and_after_close(self):
+        old = random.Random(0).randbytes(self.SIZE + 12345)
+        self.write("file", old)
+        ask(self.vol, "sync")
+        for turn, piece in enumerate((1 << 20, 4096, 100000), 1):
+            fd, _ = self.rewrite(2 * turn, piece)
+            time.sleep(0.3)  # what is stored as it comes would be stored now
+            self.vol.kill9()
+            self.assertRaises(OSError, os.close, fd)
+            self.vol.mount()
+            self.assertEqual(self.sha(self.path("file")), hashlib.sha256(old).hexdigest(), "pieces of %d" % piece)
+            fd, old = self.rewrite(2 * turn + 1, piece)
+            os.close(fd)
+            self.vol.kill9()
+            self.vol.mount()
+            self.assertEqual(self.sha(self.path("file")), hashlib.sha256(old).hexdigest(), "pieces of %d" % piece)
+
+    def test_longer_than_one_commit(self):
+        """More than is kept back: the new content is stored as it comes."""
+        self.write("file", b"old" * 1000000)
+        ask(self.vol, "sync")
+        self.SIZE = 90 << 20
+        fd, data = self.rewrite(1, 1 << 20)
+        os.close(fd)
+        self.vol.kill9()
+        self.vol.mount()
+        self.assertEqual(self.read("file"), data)
 
 
 if __name__ == "__main__":
