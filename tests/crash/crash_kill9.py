@@ -29,8 +29,17 @@ def program(name):
     return os.path.join(BIN, name) if BIN else os.path.join(HERE, name)
 
 
+def drawn_options(seed):
+    """How the store is made."""
+    rng = random.Random(seed)
+    return ("--chunk-size", rng.choice(("4K", "8K", "16K", "64K", "128K", "256K", "1M")),
+            "--chunker", rng.choice(("cdc", "cdc", "fixed")))
+
+
 @need_fold
 class Kill9(MountCase):
+    mkfs_args = drawn_options(SEED)
+
     def start(self, number, seed, pause):
         """One round's workers: (directory, seed, progress file, process) each."""
         workers = []

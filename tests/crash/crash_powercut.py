@@ -6,7 +6,7 @@ not synced (dropped, reordered, torn at 512 bytes and 4 KiB, names lost in order
 store, it is mounted, and crashwork judges the files by what had been acknowledged at the cut. Every fourth state, and those
 cut while a segment is being sealed, are first looked at by fsck and mounted read-only: neither may miss anything, find
 anything wrong, or change it. FOLD_CUTS sets the states (96; 3000 with FOLDFS_TEST_LONG=1), FOLD_SEED the seed,
-FOLD_CUT_MODE one of the ways only. A state that fails is named so that it can be made again.
+FOLD_CUT_MODE one of the ways only. How the store is made (chunker, size of chunks, fingerprint, compression) is drawn. A state that fails is named so that it can be made again.
 
 ctest-labels: crash mount
 """
@@ -43,6 +43,14 @@ def program(name):
     return os.path.join(BIN, name) if BIN else os.path.join(HERE, name)
 
 
+def drawn_options(seed, name):
+    """How a store is made: the same for one seed and test, another for others."""
+    rng = random.Random("%d %s" % (seed, name))
+    return ("--chunk-size", rng.choice(("4K", "8K", "16K", "64K", "128K", "256K", "1M")),
+            "--chunker", rng.choice(("cdc", "cdc", "fixed")), "--hash", rng.choice(("xxh3", "xxh3", "sha256")),
+            "--compress", rng.choice(("lz4", "zstd", "none")))
+
+
 def stamp(store):
     """Names and content of everything in the store but the lock and run/."""
     out = []
@@ -57,8 +65,11 @@ def stamp(store):
 
 @need_fold
 class PowerCut(unittest.TestCase):
+    collects = False  # whether half of the states are collected right after their mount
+
     def setUp(self):
-        self.vol = Volume(mount=False)
+        self.options = drawn_options(SEED, self.id())
+        self.vol = Volume(self.options, mount=False)
         self.addCleanup(self.vol.close)
         self.log = os.path.join(self.vol.base, "calls")
         self.base = os.path.join(self.vol.base, "before")
@@ -112,7 +123,8 @@ class PowerCut(unittest.TestCase):
             shutil.copytree(self.base, KEEP + ".base", dirs_exist_ok=True)
         said = subprocess.run([program("rebuild"), "info", self.log], capture_output=True, text=True)
         self.assertEqual(said.returncode, 0, "calls that cannot be replayed: " + said.stdout)
-        return int(re.search(r"records (\d+)", said.stdout).group(1)), said.stdout.strip()
+        what = "%s, %s" % (said.stdout.strip(), " ".join(self.options))
+        return int(re.search(r"records (\d+)", said.stdout).group(1)), what
 
     def make(self, cut, mode, seed):
         """Makes one state; returns what rebuild says of each worker: number, begun, acknowledged, settled."""
@@ -125,6 +137,17 @@ class PowerCut(unittest.TestCase):
             shutil.copytree(self.vol.store, KEEP)
         return [words for words in map(str.split, said.stdout.splitlines()) if words[0] != "pending"]
 
+    def collected(self, workers):
+        """A whole collection of what was just mounted loses nothing: neither data nor entries of the index."""
+        self.vol.command("gc", "--full", self.vol.mnt)
+        wrong = self.check_workers(workers)
+        self.vol.umount()
+        fsck = self.vol.command("fsck", "--json", self.vol.store, check=False)
+        if not wrong and fsck.returncode != 0:
+            wrong = "fsck: exit %d\n%s" % (fsck.returncode, fsck.stdout[:2000] + fsck.stderr)
+        self.vol.mount()
+        return wrong and "collected: " + wrong
+
     def judge(self, cut, mode, seed, also_reading=False):
         """Makes one state, mounts it, checks it; returns what is wrong, or None."""
         workers = self.make(cut, mode, seed)
@@ -134,6 +157,8 @@ class PowerCut(unittest.TestCase):
                 return wrong
             self.vol.mount()
             wrong = self.check_workers(workers)
+            if not wrong and self.collects and seed % 2:
+                wrong = self.collected(workers)
             if wrong:
                 return wrong
             with open(self.vol.path("new"), "wb") as out:
@@ -260,6 +285,7 @@ class PowerCut(unittest.TestCase):
         """Cuts while everything that was deleted or replaced is collected, again and again: segments are dropped, and
         what lives in others is copied, of this mount and of those before."""
         self.kind = "power"
+        self.collects = True
         found = {"removed": 0, "copied": 0}
         shutil.copytree(self.vol.store, self.base)
         for turn in range(3):

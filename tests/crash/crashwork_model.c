@@ -90,7 +90,8 @@ static void fill_write(struct cw_model *m, struct cw_op *op)
 {
     uint64_t size = size_of(m, m->handles[op->h].obj);
     op->kind = CW_WRITE;
-    op->len = (uint32_t)(1 + chance(m, chance(m, 3) ? 6000 : 60000));
+    static const unsigned longest[] = {60, 400, 6000, 6000, 6000, 60000, 60000};
+    op->len = (uint32_t)(1 + chance(m, longest[chance(m, sizeof longest / sizeof longest[0])]));
     op->off = chance(m, 3) ? size : chance(m, size + 5000); /* mostly appends */
     if (op->off + op->len > CW_SIZE) {
         op->off = chance(m, CW_SIZE - op->len);
