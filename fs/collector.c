@@ -251,12 +251,14 @@ bool fold_collector_may_free(struct fold_collector *c)
 int fold_collector_run(struct fold_collector *c, const struct fold_collect_options *opt,
                        struct fold_collect_result *out)
 {
-    int rc = take_turn(c, opt->cancelled, opt->arg);
+    bool spared = false; /* a collection is no reason to store half a rewritten file */
+    /* Before the turn: a flush without room waits for a collection, which must not wait for it. */
+    int rc = opt->full ? unless_full(fold_flush_due(c->session, &spared)) : 0;
+    if (rc == 0)
+        rc = take_turn(c, opt->cancelled, opt->arg);
     if (rc != 0)
         return rc;
     fold_ballast_adjust(c->session->ballast);
-    bool spared = false; /* a collection is no reason to store half a rewritten file */
-    rc = opt->full ? unless_full(fold_flush_due(c->session, &spared)) : 0;
     const struct fold_refold_stop stop = {opt->cancelled, opt->arg};
     if (rc == 0 && opt->full)
         rc = unless_full(
