@@ -47,6 +47,7 @@ struct fold_data {
     uint64_t hidden_ms;          /* monotonic time of the last cut-off */
     uint64_t hidden_from; /* recipe bytes from here on are cut off but not yet dropped; UINT64_MAX =
                              none */
+    uint64_t aside_size;  /* of the file, when `flushing` was filled */
     struct fold_buf *arena; /* small writes are copied here */
 
     struct fold_direct *direct; /* direct writes beside the kernel's page cache (fs/direct.h) */

@@ -94,8 +94,9 @@ static int flush_attr(struct fold_session *s, struct fold_inode *inode)
 
 /* Moves everything dirty to `flushing`, what an earlier flush had to leave there included. *hidden:
  * a cut-off waits to be carried out. -ENOMEM. */
-static int set_aside_locked(struct fold_data *d, bool *hidden)
+static int set_aside_locked(struct fold_inode *inode, bool *hidden)
 {
+    struct fold_data *d = inode->data;
     int rc = d->flushing.bytes > 0 ? restore_rest(d) : 0;
     if (rc != 0)
         return rc;
@@ -104,6 +105,9 @@ static int set_aside_locked(struct fold_data *d, bool *hidden)
     d->dirty = (struct fold_slices){0};
     fold_buf_put(d->arena);
     d->arena = NULL;
+    fold_lock_take(&inode->lock);
+    d->aside_size = inode->attr.size;
+    fold_lock_drop(&inode->lock);
     *hidden = d->hidden_from != UINT64_MAX;
     return 0;
 }
@@ -169,7 +173,7 @@ static int flush_data(struct fold_session *s, struct fold_inode *inode, unsigned
     bool map_held = (how & FOLD_FLUSH_MAP_HELD) != 0, hidden = false;
     if (!map_held)
         fold_rwlock_write(&d->map);
-    int rc = set_aside_locked(d, &hidden);
+    int rc = set_aside_locked(inode, &hidden);
     if (!map_held)
         fold_rwlock_drop(&d->map);
     if (rc != 0)

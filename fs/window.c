@@ -253,19 +253,17 @@ static int window_cut(struct fold_session *s, struct window *w, bool hold_last)
     return rc;
 }
 
-/* The size the catalog may state: no dirty byte that could still be lost lies below it. Map lock
- * held. */
+/*
+ * The size the catalog may state: no byte that still has to be stored lies below it. What was
+ * written since the flush began does not matter: up to the size that the file had then, the catalog
+ * has what the file held before those writes, or will have it when this flush ends. Map lock held.
+ */
 static uint64_t safe_size(struct fold_inode *inode, uint64_t stored_end)
 {
     struct fold_data *d = inode->data;
     struct fold_slice_pos pos;
-    uint64_t lowest = UINT64_MAX;
-    const struct fold_slice *s = fold_slices_seek(&d->dirty, 0, &pos);
-    if (s != NULL)
-        lowest = s->off;
-    s = fold_slices_seek(&d->flushing, stored_end, &pos);
-    if (s != NULL)
-        lowest = FOLD_MIN(lowest, s->off);
+    const struct fold_slice *s = fold_slices_seek(&d->flushing, stored_end, &pos);
+    uint64_t lowest = s != NULL ? FOLD_MIN(d->aside_size, s->off) : d->aside_size;
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;
     uint64_t disk = FOLD_MIN(inode->disk_size, d->hidden_from);
