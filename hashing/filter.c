@@ -8,6 +8,7 @@
 #include "hashing/filter_file.h"
 #include "hashing/filter_regions.h"
 #include "meta/base/lock.h"
+#include "meta/base/knob.h"
 
 #include <errno.h>
 
@@ -69,7 +70,7 @@ int fold_filter_create_exact(uint64_t keys, struct fold_filter **out)
 
 int fold_filter_create(uint64_t keys, struct fold_filter **out)
 {
-    return fold_filter_create_exact(FOLD_MAX(keys, FOLD_FILTER_MIN_KEYS), out);
+    return fold_filter_create_exact(FOLD_MAX(keys, fold_knobs.filter_min_keys), out);
 }
 
 void fold_filter_destroy(struct fold_filter *f)

@@ -20,10 +20,8 @@
 
 struct fold_filter;
 
-/* The least number of keys that fold_filter_create makes room for: 9.4 MB. */
-#define FOLD_FILTER_MIN_KEYS ((uint64_t)4 << 20)
-
-/* An empty filter for about `keys` keys (at least FOLD_FILTER_MIN_KEYS are assumed). -ENOMEM. */
+/* An empty filter for about `keys` keys (at least the knob filter_min_keys are assumed). -ENOMEM.
+ */
 int fold_filter_create(uint64_t keys, struct fold_filter **out) FOLD_MUST;
 
 /* The same without a least number, for tests and small tools: from 160 thousand keys (0.35 MB) up.

@@ -9,6 +9,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/kvparts.h"
 #include "meta/manifest.h"
@@ -132,6 +133,7 @@ static int make_options(const struct fold_kv_options *opt, rocksdb_options_t **o
     rocksdb_options_set_max_open_files(o, opt->keep_open ? -1 : open_files);
     rocksdb_options_set_compression(o, opt->lz4 ? rocksdb_lz4_compression : rocksdb_no_compression);
     rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_max_file_opening_threads(o, (int)fold_knobs.db_open_threads);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_disable_auto_compactions(o, opt->no_compaction);
     set_table_options(o, opt);
