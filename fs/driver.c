@@ -74,7 +74,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->time_gran = 1;
 }
 
-static void fill_ops(struct fuse_lowlevel_ops *ops)
+void fold_driver_ops(struct fuse_lowlevel_ops *ops)
 {
     *ops = (struct fuse_lowlevel_ops){.init = op_init};
     fold_ops_name(ops);
@@ -88,7 +88,7 @@ static void fill_ops(struct fuse_lowlevel_ops *ops)
 static int new_fuse(struct driver *d, const char *store)
 {
     struct fuse_lowlevel_ops ops;
-    fill_ops(&ops);
+    fold_driver_ops(&ops);
     FOLD_AUTO(free) char *options = fold_mount_options_fuse(&d->session->opt, store);
     if (options == NULL)
         return -ENOMEM;

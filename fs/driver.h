@@ -9,6 +9,7 @@
 #include "meta/base/attr.h"
 
 struct fold_mount_options;
+struct fuse_lowlevel_ops;
 
 /*
  * Blocks until unmounted. Once the kernel has completed its handshake one zero byte is written to
@@ -18,5 +19,8 @@ struct fold_mount_options;
  */
 int fold_driver_run(const char *store, const char *mountpoint, const struct fold_mount_options *opt,
                     int ready_fd) FOLD_MUST;
+
+/* All handlers of requests, INIT included, for sessions that are served without a mount. */
+void fold_driver_ops(struct fuse_lowlevel_ops *ops);
 
 #endif
