@@ -236,6 +236,25 @@ static void wait_for_order(void)
         _exit(1); /* the player is gone */
 }
 
+/* Answers a request without carrying it out, if that fault is planted. */
+static bool lose(const struct fuse_in_header *h)
+{
+    static unsigned writes;
+    bool write = shared->plant == SIM_PLANT_LOSE_WRITE && h->opcode == FUSE_WRITE;
+    bool name = shared->plant == SIM_PLANT_LOSE_RENAME && h->opcode == FUSE_RENAME2;
+    if (!name && !(write && ++writes % 4 == 0))
+        return false;
+    struct fuse_write_in in;
+    struct fuse_write_out out = {0};
+    struct fuse_out_header reply = {.unique = h->unique};
+    struct iovec iov[] = {{&reply, sizeof reply}, {&out, write ? sizeof out : 0}};
+    memcpy(&in, shared->request + sizeof *h, sizeof in);
+    out.size = in.size;
+    reply.len = (uint32_t)(iov[0].iov_len + iov[1].iov_len);
+    (void)sim_device_write(iov, 2);
+    return true;
+}
+
 long sim_device_read(void *buf, size_t len)
 {
     for (;;) {
@@ -255,6 +274,8 @@ long sim_device_read(void *buf, size_t len)
         struct fuse_in_header h;
         memcpy(buf, shared->request, shared->request_len);
         memcpy(&h, buf, sizeof h);
+        if (lose(&h))
+            continue;
         bool silent = h.opcode == FUSE_FORGET || h.opcode == FUSE_BATCH_FORGET;
         outstanding = silent ? 0 : h.unique;
         return shared->request_len;
@@ -274,7 +295,7 @@ long sim_device_write(const struct iovec *iov, int count)
         memcpy(to + total, iov[i].iov_base, iov[i].iov_len);
         total += iov[i].iov_len;
     }
-    if (shared->plant == SIM_PLANT_STALE_READ && total > 4096 && ++reads % 16 == 0)
+    if (shared->plant == SIM_PLANT_STALE_READ && total > 4096 && ++reads % 4 == 0)
         to[total - 1] ^= 1;
     shared->reply_used += (uint32_t)total;
     pthread_mutex_unlock(&reply_lock);

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,52 +64,6 @@ void sim_host_device(int fd)
     device = fd;
 }
 
-static void die(void)
-{
-    kill(getpid(), SIGKILL);
-    for (;;) {
-        pause();
-    }
-}
-
-/* What the plan wants of this call. */
-static enum sim_fault planned(enum sim_calls call)
-{
-    if (!shared) {
-        return SIM_NO_FAULT;
-    }
-    struct sim_plan *p = &shared->plan;
-    enum sim_fault f = atomic_load(&p->fault);
-    if (f == SIM_NO_FAULT || f == SIM_ENOMEM || !(atomic_load(&p->calls) & call)) {
-        return SIM_NO_FAULT;
-    }
-    uint64_t wait = atomic_load(&p->wait);
-    while (wait > 0) {
-        if (atomic_compare_exchange_weak(&p->wait, &wait, wait - 1)) {
-            return SIM_NO_FAULT;
-        }
-    }
-    if (atomic_fetch_sub(&p->repeat, 1) == 1) {
-        atomic_store(&p->fault, SIM_NO_FAULT);
-    }
-    atomic_fetch_add(&p->fired, 1);
-    return f;
-}
-
-/* -1 with errno if the call is to fail. */
-static int refused(enum sim_calls call)
-{
-    enum sim_fault f = planned(call);
-    if (f == SIM_KILL || f == SIM_KILL_HALF) {
-        die();
-    }
-    if (f == SIM_EIO || f == SIM_ENOSPC) {
-        errno = f == SIM_EIO || call == SIM_CALL_SYNC || call == SIM_CALL_READ ? EIO : ENOSPC;
-        return -1;
-    }
-    return 0;
-}
-
 /* Lock held. */
 static void emit(struct crashlog_record r, const char *path, const char *path2,
                  const struct iovec *data, int count, size_t limit)
@@ -126,7 +79,7 @@ static void emit(struct crashlog_record r, const char *path, const char *path2,
     uint64_t at = atomic_load(&shared->log_used);
     if (total > SIM_LOG_BYTES - at) {
         atomic_store(&shared->log_full, true);
-        die();
+        sim_host_die();
     }
     uint8_t *to = shared->log + at;
     memcpy(to, &r, sizeof r);
@@ -239,7 +192,7 @@ static int host_open(int dirfd, const char *name, int flags, mode_t mode)
     struct stat st;
     bool existed = mine && fstatat(dirfd, name, &st, 0) == 0;
     int fd = -1;
-    if (!mine || refused(existed ? SIM_CALL_READ : SIM_CALL_NAME) == 0) {
+    if (!mine || sim_host_refused(existed ? SIM_CALL_READ : SIM_CALL_NAME) == 0) {
         fd = NEXT(openat)(dirfd, name, flags, mode);
     }
     int saved = errno;
@@ -354,7 +307,7 @@ static int host_sync(int fd)
 {
     struct stat st;
     atomic_fetch_add(&shared->syncs, 1);
-    if (refused(SIM_CALL_SYNC) != 0) {
+    if (sim_host_refused(SIM_CALL_SYNC) != 0) {
         return -1;
     }
     pthread_mutex_lock(&lock);
@@ -386,10 +339,10 @@ EXPORT int fdatasync(int fd)
 /* How many bytes of a write are carried out; -1 with errno for none. */
 static ssize_t allowed(size_t size, bool *dies)
 {
-    enum sim_fault f = planned(SIM_CALL_WRITE);
+    enum sim_fault f = sim_host_planned(SIM_CALL_WRITE);
     *dies = f == SIM_KILL_HALF;
     if (f == SIM_KILL) {
-        die();
+        sim_host_die();
     }
     if (f == SIM_EIO || f == SIM_ENOSPC) {
         errno = f == SIM_EIO ? EIO : ENOSPC;
@@ -433,7 +386,7 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t off)
     }
     pthread_mutex_unlock(&lock);
     if (dies) {
-        die();
+        sim_host_die();
     }
     return done;
 }
@@ -479,7 +432,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
     if (fd >= 0 && fd == device) {
         return sim_device_read(buf, len);
     }
-    if (is_tracked(fd) && refused(SIM_CALL_READ) != 0) {
+    if (is_tracked(fd) && sim_host_refused(SIM_CALL_READ) != 0) {
         return -1;
     }
     return NEXT(read)(fd, buf, len);
@@ -487,7 +440,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
 
 EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t off)
 {
-    if (is_tracked(fd) && refused(SIM_CALL_READ) != 0) {
+    if (is_tracked(fd) && sim_host_refused(SIM_CALL_READ) != 0) {
         return -1;
     }
     return NEXT(pread)(fd, buf, len, off);
@@ -498,7 +451,7 @@ EXPORT int ftruncate(int fd, off_t size)
     if (!is_tracked(fd)) {
         return NEXT(ftruncate)(fd, size);
     }
-    if (refused(SIM_CALL_SIZE) != 0) {
+    if (sim_host_refused(SIM_CALL_SIZE) != 0) {
         return -1;
     }
     pthread_mutex_lock(&lock);
@@ -516,7 +469,7 @@ EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
     if (!is_tracked(fd)) {
         return NEXT(fallocate)(fd, mode, off, len);
     }
-    if (refused(SIM_CALL_SIZE) != 0) {
+    if (sim_host_refused(SIM_CALL_SIZE) != 0) {
         return -1;
     }
     if (mode == FALLOC_FL_KEEP_SIZE) {
@@ -551,7 +504,7 @@ EXPORT int posix_fallocate(int fd, off_t off, off_t len)
     }                                                                                              \
     pthread_mutex_lock(&lock);                                                                     \
     bool mine = below_root(from_dir, from, a) && below_root(to_dir, to, b);                        \
-    int ret = mine && refused(SIM_CALL_NAME) != 0 ? -1 : call;                                     \
+    int ret = mine && sim_host_refused(SIM_CALL_NAME) != 0 ? -1 : call;                            \
     int saved = errno;                                                                             \
     if (ret == 0 && mine) {                                                                        \
         emit((struct crashlog_record){.kind = (kind_)}, a, b, NULL, 0, 0);                         \

@@ -16,11 +16,12 @@ static int usage(void)
 {
     (void)fprintf(
         stderr,
-        "usage: sim run [-j PROCESSES] [-t SECONDS] [-n SEEDS] [-s FIRST] [-o DIRECTORY]\n"
+        "usage: sim run [-j PROCESSES] [-t SECONDS] [-n SEEDS] [-s FIRST|day] [-o DIRECTORY]\n"
         "       sim draw SEED       the program of a seed\n"
         "       sim play FILE       plays a program ('-': from the standard input), with its log\n"
         "       sim seed SEED       draws and plays\n"
         "       sim shrink FILE     prints the shortest program that still fails the same way\n"
+        "       sim gate            a minute: the same seeds each time, then some of the day\n"
         "       sim selftest        faults planted into the daemon must be found\n");
     return 2;
 }
@@ -38,6 +39,20 @@ static int load(struct sim_program *p, const char *path)
     return ok ? 0 : -1;
 }
 
+/* Seeds that no other day has. */
+static uint64_t seeds_of_today(void)
+{
+    return (uint64_t)time(NULL) / 86400 * 10000000;
+}
+
+static int gate(void)
+{
+    struct sim_run_options opt = {.processes = 2, .seconds = 30, .first = 1, .out = "sim-failures"};
+    int rc = sim_run(&opt);
+    opt.first = seeds_of_today();
+    return sim_run(&opt) != 0 || rc != 0;
+}
+
 static int run_many(int argc, char **argv)
 {
     struct sim_run_options opt = {.processes = 2, .first = 1, .out = "sim-failures"};
@@ -51,7 +66,7 @@ static int run_many(int argc, char **argv)
         else if (c == 'n')
             opt.count = n;
         else if (c == 's')
-            opt.first = strcmp(optarg, "day") == 0 ? (uint64_t)time(NULL) / 86400 * 10000000 : n;
+            opt.first = strcmp(optarg, "day") == 0 ? seeds_of_today() : n;
         else if (c == 'o')
             opt.out = optarg;
         else
@@ -91,6 +106,8 @@ int main(int argc, char **argv)
     const char *verb = argv[1];
     if (strcmp(verb, "run") == 0)
         return run_many(argc - 1, argv + 1);
+    if (strcmp(verb, "gate") == 0)
+        return gate();
     if (strcmp(verb, "selftest") == 0)
         return sim_selftest();
     if (argc < 3)

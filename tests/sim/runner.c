@@ -5,6 +5,7 @@
  */
 #include "tests/sim/runner.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -89,6 +90,7 @@ static int site_play(struct site *s, const struct sim_program *p, bool loud, uns
     if (pid == 0) {
         static struct sim_play play;
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGINT, SIG_IGN); /* the history ends first */
         s->outcome->rc = sim_play(&play, p, s->shared, s->base, s->dir, loud);
         s->outcome->step = play.step;
         s->outcome->sums = play.sums;
@@ -158,13 +160,21 @@ static void keep(const struct sim_run_options *opt, const struct sim_program *p,
     (void)fflush(stdout);
 }
 
+static volatile sig_atomic_t stopped;
+
+static void stop(int sig)
+{
+    (void)sig;
+    stopped = 1;
+}
+
 static void work(const struct sim_run_options *opt, struct total *t, const char *base,
                  unsigned number, time_t end)
 {
     static struct sim_program p;
     struct site s;
     site_open(&s, base, number);
-    while (end == 0 || time(NULL) < end) {
+    while (!stopped && (end == 0 || time(NULL) < end)) {
         uint64_t n = atomic_fetch_add(&t->next, 1);
         if (opt->count != 0 && n >= opt->count)
             break;
@@ -186,11 +196,12 @@ int sim_run(const struct sim_run_options *opt)
     make_base(base);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     time_t end = opt->seconds != 0 ? time(NULL) + (time_t)opt->seconds : 0;
+    signal(SIGINT, stop);
     fflush(NULL);
     for (unsigned i = 0; i < opt->processes; i++)
         if (fork() == 0)
             work(opt, t, base, i, end);
-    while (wait(NULL) > 0)
+    while (wait(NULL) > 0 || errno == EINTR)
         ;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double s = (double)(now.tv_sec - begin.tv_sec) + (double)(now.tv_nsec - begin.tv_nsec) / 1e9;
@@ -341,7 +352,7 @@ int sim_shrink(struct sim_program *p)
 }
 
 /* Every planted fault must be found within so many histories. */
-#define SELFTEST_HISTORIES 400u
+#define SELFTEST_HISTORIES 100u
 
 int sim_selftest(void)
 {

@@ -64,9 +64,9 @@ enum sim_plant {
     SIM_PLANT_NONE,
     SIM_PLANT_SKIP_SYNC,   /* fdatasync of the journal does nothing */
     SIM_PLANT_SKIP_DATA,   /* fdatasync of segments does nothing */
-    SIM_PLANT_LOSE_WRITE,  /* every 16th write of more than 64 bytes to a file is lost */
-    SIM_PLANT_LOSE_RENAME, /* a rename replies success and is not carried out */
-    SIM_PLANT_STALE_READ,  /* every 64th read of the kernel returns one byte less */
+    SIM_PLANT_LOSE_WRITE,  /* every 4th write is answered and not carried out */
+    SIM_PLANT_LOSE_RENAME, /* so is every rename */
+    SIM_PLANT_STALE_READ,  /* the last byte of every 4th long reply is wrong */
     SIM_PLANT_COUNT
 };
 
@@ -104,6 +104,11 @@ bool sim_host_tracked(int fd);
 const char *sim_host_shorter(int *dirfd, const char *name);
 /* The descriptor that stands for /dev/fuse. */
 void sim_host_device(int fd);
+
+/* What the plan wants of a call; -1 with errno if that is that it fails; the end of the process. */
+enum sim_fault sim_host_planned(enum sim_calls call);
+int sim_host_refused(enum sim_calls call);
+void sim_host_die(void);
 
 /* Called for reads and writes of that descriptor; host.c calls, daemon.c defines. */
 struct iovec;
