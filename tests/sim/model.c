@@ -12,7 +12,7 @@
 
 void sim_model_init(struct sim_model *m)
 {
-    *m = (struct sim_model){0};
+    *m = (struct sim_model){.unsure = UINT64_MAX};
     m->root = sim_node_new(m, S_IFDIR | 0755);
     m->root->ino = 1;
     m->root->attrs.nlink = 2;

@@ -68,9 +68,10 @@ struct sim_model {
     struct sim_node *root;
     struct sim_node **nodes; /* all there ever were */
     size_t node_count;
-    uint64_t op;                     /* number of the last operation begun */
-    uint64_t acked;                  /* and of the last one that was answered */
-    uint64_t durable;                /* after a power cut operations up to this one are there */
+    uint64_t op;      /* number of the last operation begun */
+    uint64_t acked;   /* and of the last one that was answered */
+    uint64_t unsure;  /* nobody could look what became of the next operation; UINT64_MAX */
+    uint64_t durable; /* after a power cut operations up to this one are there */
     struct sim_snapshot **snapshots; /* after each operation */
     size_t snapshot_count;
     bool names_changed; /* since the last snapshot */
