@@ -10,13 +10,12 @@
 #include "asm/kernels.h"
 #include "fs/zeroscan.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
-
-#define SCRATCH_BYTES (1u << 20)
 
 struct fold_ingest_scratch {
     struct fold_ingest_scratch *next;
@@ -47,7 +46,7 @@ static uint8_t *scratch_get(struct fold_ingest *g, size_t len)
 {
     struct fold_ingest_scratch *s = g->scratch;
     if (s == NULL || s->cap - s->used < len) {
-        size_t cap = FOLD_MAX(len, (size_t)SCRATCH_BYTES);
+        size_t cap = FOLD_MAX(len, fold_knobs.scratch_bytes);
         s = malloc(sizeof *s + cap);
         if (s == NULL)
             return NULL;

@@ -15,6 +15,7 @@
 #include "fs/pagecache.h"
 #include "fs/session.h"
 #include "fs/stamp.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
@@ -23,7 +24,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define REPLY_MAX       (256u << 10)
 #define TIMEOUT_SECONDS 3600.0
 
 /* Entries read ahead of the reader, and room for their names. */
@@ -280,8 +280,11 @@ static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
 {
     struct fold_session *s = fold_req_session(req);
     struct dirhandle *dh = (struct dirhandle *)(uintptr_t)fi->fh;
-    struct listing l = {
-        .req = req, .s = s, .dh = dh, .size = FOLD_MIN(size, REPLY_MAX), .plus = plus};
+    struct listing l = {.req = req,
+                        .s = s,
+                        .dh = dh,
+                        .size = FOLD_MIN(size, fold_knobs.dir_reply_bytes),
+                        .plus = plus};
     FOLD_AUTO(free) char *buf = malloc(l.size);
     if (buf == NULL || off < 0) {
         fold_reply(req, buf == NULL ? -ENOMEM : -EINVAL);

@@ -21,18 +21,12 @@
 #include "fs/space.h"
 #include "fs/stamp.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-
-/* More pieces than a reply can list are copied together. */
-#define MOST_PIECES 1000u
-/* Dirty data up to this size is stored on the loop's thread at close. */
-#define SMALL_FLUSH (128u << 10)
-/* Requests of a sequential reader from this size on pass by the cache of decoded chunks. */
-#define STREAM_BYTES (64u << 10)
 
 /* A request that a worker may finish. */
 struct task {
@@ -211,7 +205,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fold_inode *inode = h->inode;
     uint64_t run = fold_readahead_note(&h->ahead, (uint64_t)off, (uint64_t)off + size);
     struct fold_read r = {.fills = !fold_raw_request.direct,
-                          .stream = run > 0 && size >= STREAM_BYTES};
+                          .stream = run > 0 && size >= fold_knobs.stream_read_bytes};
     int rc = fold_read_collect(s, inode, (uint64_t)off, size, &r);
     if ((fi->flags & O_NOATIME) == 0)
         fold_inode_touch_atime(s, inode);
@@ -222,7 +216,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         fold_itable_ref(s->inodes, inode); /* the handle may be gone after the reply */
     if (rc != 0)
         fold_reply(req, rc);
-    else if (r.count <= MOST_PIECES)
+    else if (r.count <= fold_knobs.read_pieces)
         fuse_reply_iov(req, r.iov, (int)r.count);
     else
         reply_copied(req, &r);
@@ -252,7 +246,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct task *t = new_task(flush_task, req, h);
     if (t == NULL)
         return;
-    if (fold_data_pending(h->inode) <= SMALL_FLUSH ||
+    if (fold_data_pending(h->inode) <= fold_knobs.small_flush_bytes ||
         fold_workers_submit(t->session->workers, flush_task, t) != 0)
         flush_task(t);
 }

@@ -30,9 +30,6 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
-/* The most one copy_file_range copies (the reply has 32 bits); callers go on. */
-#define COPY_MOST (1ull << 31)
-
 static struct fold_inode *inode_of(const struct fuse_file_info *fi)
 {
     return fold_handle_of(fi)->inode;
@@ -411,7 +408,7 @@ static void op_copy(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse
                      .from = inode_of(fi_in),
                      .off = (uint64_t)off_out,
                      .from_off = (uint64_t)off_in,
-                     .len = FOLD_MIN((uint64_t)len, COPY_MOST),
+                     .len = FOLD_MIN((uint64_t)len, fold_knobs.copy_bytes),
                      .kill_priv = fuse_req_ctx(req)->uid != 0};
     fold_caller_modifies(req, t.inode, t.kill_priv);
     run(&t, copy_task);

@@ -18,13 +18,11 @@
 #include "fs/loop.h"
 #include "fs/session.h"
 #include "fs/space.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
-
-/* A write request of at least this size hands over its buffer instead of being copied. */
-#define STEAL_BYTES (256u << 10)
 
 /* A write that is not answered at once. */
 struct task {
@@ -179,7 +177,7 @@ void fold_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, o
         fold_caller_modifies(req, h->inode, w.kill_priv);
         w.data = b->mem;
         w.len = (uint32_t)b->size;
-        w.buf = b->size >= STEAL_BYTES ? fold_loop_buffer(b->mem, b->size) : NULL;
+        w.buf = b->size >= fold_knobs.steal_bytes ? fold_loop_buffer(b->mem, b->size) : NULL;
         rc = take(&t, req, h, &w, sync, &dirty);
         fold_invalidate_attr(s, h->inode);
     }

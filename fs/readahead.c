@@ -7,6 +7,7 @@
 
 #include "fs/readpath.h"
 #include "fs/session.h"
+#include "meta/base/knob.h"
 #include "meta/base/workers.h"
 
 #include <stdlib.h>
@@ -15,8 +16,6 @@
 #define REORDERED 8u
 /* A stream has four times what it has read asked for ahead of it, within these bounds. */
 #define AHEAD_SHARE 4u
-#define AHEAD_MIN   (64u << 10)
-#define AHEAD_MAX   (16u << 20)
 
 uint64_t fold_readahead_note(struct fold_readahead *a, uint64_t off, uint64_t end)
 {
@@ -32,11 +31,11 @@ uint64_t fold_readahead_note(struct fold_readahead *a, uint64_t off, uint64_t en
 bool fold_readahead_range(struct fold_readahead *a, uint64_t end, uint64_t run, uint64_t *from,
                           uint64_t *len)
 {
-    uint64_t ahead = FOLD_MIN(run, (uint64_t)AHEAD_MAX / AHEAD_SHARE) * AHEAD_SHARE;
-    if (ahead < AHEAD_MIN)
+    uint64_t ahead = FOLD_MIN(run, fold_knobs.readahead_max / AHEAD_SHARE) * AHEAD_SHARE;
+    if (ahead < fold_knobs.readahead_min)
         return false;
     uint64_t done = atomic_load_explicit(&a->done, memory_order_relaxed);
-    bool begun = done > end && done <= end + 2 * (uint64_t)AHEAD_MAX;
+    bool begun = done > end && done <= end + 2 * fold_knobs.readahead_max;
     if (begun && done >= end + ahead / 2)
         return false;
     atomic_store_explicit(&a->done, end + ahead, memory_order_relaxed);

@@ -25,15 +25,12 @@
 #include "meta/base/gate.h"
 #include "meta/base/guard.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
-
-/* Inode objects kept after their last use, and memory for decoded recipe pages. */
-#define INODES_KEPT 16384u
-#define PAGES_BYTES (32u << 20)
 
 static unsigned default_workers(void)
 {
@@ -67,7 +64,7 @@ static int open_volume(struct fold_session *s, const char *store)
         return rc;
     struct fold_volume_options v = {.read_only = o->read_only};
     v.store = (struct fold_store_options){
-        .segment_bytes = fold_space_segment_bytes(&host),
+        .segment_bytes = FOLD_MAX(fold_space_segment_bytes(&host), 2 * s->cut.max),
         .fp_width = params.hash == FOLD_HASH_SHA256 ? 32 : 16,
         .codec = o->codec == FOLD_MOUNT_CODEC_VOLUME ? (enum fold_codec)params.codec
                                                      : (enum fold_codec)o->codec,
@@ -92,7 +89,7 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_handles_create(&s->handles);
     if (rc == 0)
-        rc = fold_itable_create(v->catalog, INODES_KEPT, &s->inodes);
+        rc = fold_itable_create(v->catalog, fold_knobs.inodes_kept, &s->inodes);
     if (rc == 0) {
         fold_itable_set_session(s->inodes, s);
         rc = fold_dedup_open(v->store, v->fd, (enum fold_hash_kind)v->params.hash, v->params.secret,
@@ -111,7 +108,7 @@ static int open_parts(struct fold_session *s)
     if (rc == 0)
         rc = fold_chunkcache_create(s->opt.chunk_cache_bytes, v->store, &s->chunks);
     if (rc == 0)
-        rc = fold_pagecache_create(PAGES_BYTES, v->catalog, &s->pages);
+        rc = fold_pagecache_create(fold_knobs.pages_bytes, v->catalog, &s->pages);
     if (rc == 0 && !s->opt.read_only)
         fold_orphans_clean(s);
     /* Each has a thread, and the flusher's may use the other two. */

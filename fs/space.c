@@ -11,32 +11,28 @@
 #include "fs/session.h"
 #include "meta/base/clock.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
 #define LOOK_MS 500
-/* Storing less than this believes figures that are not older than that. */
-#define SMALL_CLAIM_BYTES (64u << 10)
-#define CLAIM_LOOK_MS     20
-/* A sixteenth of the host filesystem, but within these, and never more than a quarter. */
-#define RESERVE_MIN (16ull << 20)
-#define RESERVE_MAX (64ull << 20)
-#define SEGMENT_MIN (8u << 20)
-#define SEGMENT_MAX (64u << 20)
+/* Small claims believe figures of the host that are not older. */
+#define CLAIM_LOOK_MS 20
 
 uint64_t fold_space_reserve(const struct statvfs *host)
 {
     uint64_t total = (uint64_t)host->f_blocks * host->f_frsize;
-    uint64_t reserve = FOLD_MAX(RESERVE_MIN, FOLD_MIN(RESERVE_MAX, total / 16));
+    uint64_t reserve =
+        FOLD_MAX(fold_knobs.reserve_bytes_min, FOLD_MIN(fold_knobs.reserve_bytes, total / 16));
     return FOLD_MIN(reserve, total / 4);
 }
 
 uint32_t fold_space_segment_bytes(const struct statvfs *host)
 {
     uint64_t total = (uint64_t)host->f_blocks * host->f_frsize;
-    uint32_t bytes = SEGMENT_MAX;
-    while (bytes > SEGMENT_MIN && bytes > total / 64)
+    uint32_t bytes = fold_knobs.segment_bytes;
+    while (bytes > fold_knobs.segment_bytes_min && bytes > total / 64)
         bytes /= 2;
     return bytes;
 }
@@ -138,7 +134,7 @@ int fold_space_claim(struct fold_session *s, uint64_t len)
     if (len == 0)
         return 0;
     uint64_t claimed = atomic_fetch_add(&s->space_claimed, len) + len;
-    if (claimed < SMALL_CLAIM_BYTES) {
+    if (claimed < fold_knobs.small_claim_bytes) {
         if (atomic_load(&s->space_left) > 0 &&
             now - atomic_load_explicit(&s->space_seen_ms, memory_order_relaxed) < CLAIM_LOOK_MS)
             return 0;

@@ -9,6 +9,7 @@
 #include "asm/kernels.h"
 #include "hashing/filter.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 
@@ -16,9 +17,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#define FILTER_NAME       "filter"
-#define TWIN_SLOTS        512u
-#define REBUILD_DOUBLINGS 2u
+#define FILTER_NAME "filter"
+#define TWIN_SLOTS  512u
 
 struct counters {
     _Atomic uint64_t bytes_in, zero, duplicate, verified, probes, negatives, false_positives;
@@ -119,7 +119,7 @@ void fold_dedup_close(struct fold_dedup *d, bool clean, int storefd)
     if (d->filter != NULL)
         fold_filter_info(d->filter, &info);
     /* A filter that grew much errs more often: the next mount makes one of the right size. */
-    if (clean && atomic_load(&d->ready) && info.doublings < REBUILD_DOUBLINGS) {
+    if (clean && atomic_load(&d->ready) && info.doublings < fold_knobs.filter_doublings) {
         int rc = fold_filter_save(d->filter, storefd, FILTER_NAME, fold_store_stamp(d->store));
         if (rc != 0)
             fold_warn("the filter was not saved (%s); the next mount rebuilds it",

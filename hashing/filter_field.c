@@ -8,11 +8,10 @@
 #include "hashing/filter_field.h"
 
 #include "hashing/filter_line.h"
+#include "meta/base/knob.h"
 
 #include <assert.h>
 #include <errno.h>
-
-#define MAX_PUSHES 128
 
 /* An entry as its lines see it. */
 struct entry {
@@ -236,7 +235,7 @@ static bool push_on(struct fold_field *f, struct fold_line *l, struct entry *e)
 int fold_field_place(struct fold_field *f, uint32_t *x)
 {
     struct entry e = entry_of(f, *x);
-    for (int pushes = 0; pushes < MAX_PUSHES; pushes++) {
+    for (uint64_t pushes = 0; pushes < fold_knobs.filter_pushes; pushes++) {
         struct fold_line l;
         read_line(f, e.home, &l);
         if (l.start[FOLD_PROBE_GROUPS] < FOLD_PROBE_SLOTS) {

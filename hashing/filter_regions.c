@@ -14,6 +14,7 @@
 
 #include "asm/relax.h"
 #include "hashing/filter_line.h"
+#include "meta/base/knob.h"
 
 #include <errno.h>
 
@@ -23,7 +24,6 @@
 #define POSITION_MAX 0x3fffffffu
 #define PROBE_TRIES  8
 #define SPINS        64
-#define RETRY_EVERY  4096 /* insertions between attempts to grow after one failed */
 #define MAX_HOMELESS 65536
 #define LOST         (UINT64_MAX / 2) /* `homeless` after a position could not be noted down */
 
@@ -365,7 +365,7 @@ static void grow_fullest(struct fold_regions *s)
     if (region_grow(s, best) == 0)
         set_grow_at(s);
     else
-        s->grow_at = s->entries + RETRY_EVERY;
+        s->grow_at = s->entries + fold_knobs.filter_retry_every;
 }
 
 /* Notes down a position that has no place. */
@@ -414,7 +414,8 @@ int fold_regions_insert(struct fold_regions *s, uint64_t key)
     bool first = g->homeless_count == 1;
     if (s->entries >= s->grow_at)
         grow_fullest(s);
-    if (s->homeless != 0 && (first || s->retries++ % RETRY_EVERY == RETRY_EVERY - 1))
+    if (s->homeless != 0 && (first || s->retries++ % fold_knobs.filter_retry_every ==
+                                          fold_knobs.filter_retry_every - 1))
         retry_homeless(s);
     return rc;
 }

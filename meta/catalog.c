@@ -11,6 +11,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/buckets.h"
 #include "meta/commit.h"
@@ -22,22 +23,20 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
-#define JOURNAL_BYTES (32u << 20)
-#define CACHE_BYTES   (64u << 20)
+#define CACHE_BYTES (64u << 20)
 
 /*
  * The database must never write to disk by itself: what it writes has to wait for the data it
  * names. Commits stop at four times journal_bytes; an entry takes at most about four times its
  * journal bytes in memory.
  */
-#define BUFFER_FACTOR    32
-#define BUFFER_BYTES_MIN (256u << 20)
+#define BUFFER_FACTOR 32
 
 struct fold_kv_options fold_catalog_kv_options(uint64_t cache_bytes, uint64_t journal_bytes)
 {
     return (struct fold_kv_options){
         .cache_bytes = cache_bytes != 0 ? cache_bytes : CACHE_BYTES,
-        .write_buffer_bytes = FOLD_MAX(journal_bytes * BUFFER_FACTOR, (uint64_t)BUFFER_BYTES_MIN),
+        .write_buffer_bytes = FOLD_MAX(journal_bytes * BUFFER_FACTOR, fold_knobs.memtable_bytes),
         .write_buffers = 4,
         .memory_filter_bytes = 1u << 20,
         .one_writer = true,
@@ -85,7 +84,7 @@ int fold_catalog_format(int storefd)
         rc = fold_io_mkdir(storefd, FOLD_CATALOG_DIR, 0700);
     if (rc < 0)
         return rc;
-    struct fold_kv_options opt = fold_catalog_kv_options(0, JOURNAL_BYTES);
+    struct fold_kv_options opt = fold_catalog_kv_options(0, fold_knobs.journal_bytes);
     opt.create = true;
     struct fold_kv *kv;
     rc = fold_kv_open(storefd, FOLD_CATALOG_DIR, &opt, &kv);
@@ -251,7 +250,7 @@ int fold_catalog_open(int storefd, const struct fold_catalog_options *opt, struc
         return -ENOMEM;
     c->store = store;
     c->read_only = opt->read_only;
-    c->journal_bytes = opt->journal_bytes != 0 ? opt->journal_bytes : JOURNAL_BYTES;
+    c->journal_bytes = opt->journal_bytes != 0 ? opt->journal_bytes : fold_knobs.journal_bytes;
     fold_lock_init(&c->commit, FOLD_RANK_COMMIT, "commit");
     fold_lock_init(&c->state, FOLD_RANK_LEAF, "catalog state");
     fold_cond_init(&c->changed);

@@ -8,6 +8,7 @@
 #include "meta/base/err.h"
 #include "meta/base/guard.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/checkparts.h"
 #include "meta/commit.h"
@@ -26,8 +27,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PROBLEMS_MAX 20000u
-#define ROUNDS_MAX   5u
+#define ROUNDS_MAX 5u
 
 struct fold_check_label fold_label_ino(fold_ino ino)
 {
@@ -68,7 +68,7 @@ static struct fold_problem *same_problem(struct fold_check *k, const char *code,
 static struct fold_problem *add_problem(struct fold_check *k)
 {
     struct fold_check_result *r = k->result;
-    if (r->count >= PROBLEMS_MAX)
+    if (r->count >= fold_knobs.check_problems)
         return NULL;
     if (r->count == k->seen_cap) {
         size_t cap = FOLD_MAX(k->seen_cap * 2, (size_t)64);

@@ -19,9 +19,8 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
-
-#define FLUSH_SLACK_BYTES (4u << 20)
 
 /* One flush of the journal where there is little data, else one of the segments and one of the
  * journal. */
@@ -118,7 +117,7 @@ static int room_to_flush(struct fold_catalog *c)
     int rc = fold_io_space(c->dirfd, &space);
     if (rc < 0)
         return rc;
-    return space < atomic_load(&c->pending) + FLUSH_SLACK_BYTES ? -FOLD_E_FULL : 0;
+    return space < atomic_load(&c->pending) + fold_knobs.checkpoint_slack_bytes ? -FOLD_E_FULL : 0;
 }
 
 static int checkpoint(struct fold_catalog *c, fold_lsn *flushed)
@@ -273,7 +272,7 @@ int fold_catalog_shrink(struct fold_catalog *c, bool (*cancelled)(void *arg), vo
     uint64_t space;
     if (rc == 0)
         rc = fold_io_space(c->dirfd, &space);
-    if (rc == 0 && space > fold_catalog_merge_room(c) + FLUSH_SLACK_BYTES)
+    if (rc == 0 && space > fold_catalog_merge_room(c) + fold_knobs.checkpoint_slack_bytes)
         rc = merge(c, cancelled, arg);
     return rc;
 }

@@ -8,15 +8,11 @@
 
 #include "asm/entropy.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 
 #include <lz4.h>
 #include <pthread.h>
 #include <zstd.h>
-
-/* Probing costs more than it saves on pieces this small. */
-#define PROBE_FROM 1024u
-/* After so many refusals in a row only every so many-th chunk is tried. */
-#define PATIENCE 4u
 
 struct state {
     void *lz4;
@@ -112,7 +108,8 @@ size_t fold_codec_compress(enum fold_codec codec, int level, const void *src, si
     size_t cap = len - (len + 15) / 16;
     if (codec == FOLD_CODEC_NONE || cap == 0)
         return 0;
-    if (len >= PROBE_FROM && fold_kernels()->entropy(src, len) < least_score(codec))
+    if (len >= fold_knobs.compress_probe_bytes &&
+        fold_kernels()->entropy(src, len) < least_score(codec))
         return 0;
     struct state *st = state_get();
     if (st == NULL)
@@ -125,7 +122,7 @@ size_t fold_codec_compress_next(struct fold_codec_run *run, enum fold_codec code
                                 const void *src, size_t len, void *dst)
 {
     unsigned refused = run->refused++;
-    if (refused >= PATIENCE && refused % PATIENCE != 0)
+    if (refused >= fold_knobs.compress_patience && refused % fold_knobs.compress_patience != 0)
         return 0;
     size_t n = fold_codec_compress(codec, level, src, len, dst);
     if (n > 0)

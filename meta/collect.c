@@ -10,6 +10,7 @@
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 #include "meta/compact.h"
@@ -23,12 +24,6 @@
 #include <errno.h>
 #include <time.h>
 
-/* Memory for bitmaps of one pass: 2048 segments of 64 MiB. */
-#define MAP_BYTES (256u << 20)
-/* Percent of a segment that must be dead for it to be copied: in the background, and in a full
- * collection. */
-#define DEAD_PERCENT      50u
-#define DEAD_PERCENT_FULL 5u
 /* What copying leaves to the checkpoint and to tables, besides what the journal holds. */
 #define ROOM_KEPT (6u << 20)
 
@@ -70,7 +65,7 @@ static void tell(const struct cycle *c, const char *what, uint64_t done, uint64_
 static int choose(struct cycle *c, uint32_t *next, uint32_t last)
 {
     uint32_t bytes = c->store->opt.segment_bytes;
-    size_t most = FOLD_MAX(1u, MAP_BYTES / fold_livemap_cost(bytes));
+    size_t most = FOLD_MAX(1u, fold_knobs.live_map_bytes / fold_livemap_cost(bytes));
     c->list = calloc(most, sizeof *c->list);
     uint32_t *segs = malloc(most * sizeof *segs);
     int rc = c->list != NULL && segs != NULL ? 0 : -ENOMEM;
@@ -177,7 +172,7 @@ static int weigh(struct cycle *c, struct fold_condemned *s)
 static bool worth(const struct cycle *c, const struct fold_condemned *s)
 {
     uint64_t dead = s->stored_bytes - FOLD_MIN(s->live_bytes, s->stored_bytes);
-    unsigned percent = c->opt->full ? DEAD_PERCENT_FULL : DEAD_PERCENT;
+    unsigned percent = c->opt->full ? fold_knobs.dead_percent_full : fold_knobs.dead_percent;
     return s->live_count == 0 || dead * 100 >= s->stored_bytes * percent;
 }
 

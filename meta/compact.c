@@ -8,6 +8,7 @@
 
 #include "meta/base/clock.h"
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/readerparts.h"
 #include "meta/storeparts.h"
@@ -15,11 +16,7 @@
 #include <errno.h>
 #include <time.h>
 
-#define BATCH        64u
-#define BATCH_BYTES  (4u << 20)
-#define SYNC_BYTES   (2u << 20)
-#define YIELD_MS_MAX 100u
-#define NAP_MS       100u
+#define BATCH 64u
 
 struct copier {
     struct fold_store *store;
@@ -48,7 +45,7 @@ static void pace(const struct copier *c, uint64_t bytes)
     const struct fold_collect_options *opt = c->opt;
     uint64_t ms = opt->rate != 0 ? bytes * 1000 / opt->rate : 0;
     while (ms > 0 && !(opt->cancelled != NULL && opt->cancelled(opt->arg))) {
-        uint64_t nap = FOLD_MIN(ms, (uint64_t)NAP_MS);
+        uint64_t nap = FOLD_MIN(ms, fold_knobs.compact_nap_ms);
         sleep_ms(nap);
         ms -= nap;
     }
@@ -61,7 +58,7 @@ static int settle(struct copier *c)
     c->unsynced = 0;
     uint64_t took = fold_clock_ms() - c->since_ms;
     if (rc == 0 && c->opt->busy != NULL && c->opt->busy(c->opt->arg))
-        sleep_ms(FOLD_MIN(took, (uint64_t)YIELD_MS_MAX));
+        sleep_ms(FOLD_MIN(took, fold_knobs.compact_yield_ms));
     c->since_ms = fold_clock_ms();
     return rc;
 }
@@ -78,7 +75,7 @@ static int put_batch(struct copier *c)
     c->unsynced += c->bytes;
     c->n = 0;
     c->bytes = 0;
-    return rc == 0 && c->unsynced >= SYNC_BYTES ? settle(c) : rc;
+    return rc == 0 && c->unsynced >= fold_knobs.compact_sync_bytes ? settle(c) : rc;
 }
 
 /* The raw bytes of a record, malloc'd. Its checksum is verified now, whatever was verified before:
@@ -132,7 +129,8 @@ static int copy_segment(struct copier *c, const struct fold_condemned *s,
         if (!fold_livemap_test(live, loc))
             continue;
         rc = take(c, loc);
-        if (rc == 0 && (c->n == BATCH || c->bytes >= BATCH_BYTES))
+        if (rc == 0 && (c->n >= FOLD_MIN(BATCH, fold_knobs.compact_batch) ||
+                        c->bytes >= fold_knobs.compact_batch_bytes))
             rc = put_batch(c);
         if (rc == 0 && c->opt->cancelled != NULL && c->opt->cancelled(c->opt->arg))
             rc = -ECANCELED;

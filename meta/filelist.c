@@ -6,15 +6,13 @@
 #include "meta/filelist.h"
 
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/dentry.h"
 #include "meta/inode.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
-
-/* Directories between two looks at `cancelled`. */
-#define LOOK_EVERY 256u
 
 struct met {
     fold_ino ino; /* 0: free */
@@ -145,7 +143,8 @@ int fold_filelist_make(struct fold_catalog *c, const fold_ino *from, size_t n,
             rc = start(&w, from[i]);
         while (rc == 0 && w.depth > 0) {
             rc = read_dir(&w, w.stack[--w.depth]);
-            if (rc == 0 && ++dirs % LOOK_EVERY == 0 && cancelled != NULL && cancelled(arg))
+            if (rc == 0 && ++dirs % fold_knobs.filelist_look_every == 0 && cancelled != NULL &&
+                cancelled(arg))
                 rc = -ECANCELED;
         }
     }

@@ -7,12 +7,11 @@
 #include "meta/gather.h"
 
 #include "meta/base/bytes.h"
+#include "meta/base/knob.h"
 #include "meta/commit.h"
 #include "meta/inode.h"
 
 #include <errno.h>
-
-#define STEPS_MAX 8
 
 struct gather {
     enum fold_table table; /* inodes or recipes */
@@ -53,7 +52,7 @@ static int compare(const struct fold_kv_entry *e, const struct fold_key *key)
 static int advance(struct fold_kv_iter *it, const struct fold_key *key, bool at,
                    struct fold_kv_entry *e)
 {
-    for (int i = 0; at && i < STEPS_MAX; i++) {
+    for (uint64_t i = 0; at && i < fold_knobs.gather_steps; i++) {
         if (compare(e, key) >= 0)
             return 1;
         int rc = fold_kv_iter_next(it, e);

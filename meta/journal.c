@@ -16,6 +16,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 #include "meta/journal_format.h"
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define GROW_BYTES  (1u << 20)   /* the file is extended by this much at once */
 #define FIRST_BYTES (256u << 10) /* a small file: by this much */
 #define KEEP_BYTES  FIRST_BYTES  /* what a trimmed journal keeps for the next life */
 #define AHEAD_BYTES                                                                                \
@@ -217,7 +217,8 @@ static void file_reserve(struct journal_file *f, uint64_t need)
     need += AHEAD_BYTES;
     if (need <= f->reserved)
         return;
-    uint64_t step = need < GROW_BYTES ? FIRST_BYTES : GROW_BYTES;
+    uint64_t step =
+        need < fold_knobs.journal_grow_bytes ? FIRST_BYTES : fold_knobs.journal_grow_bytes;
     uint64_t goal = (need + step - 1) / step * step;
     /* After a failure here records may lie beyond what is reserved: they must not be written over.
      */

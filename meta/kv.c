@@ -329,9 +329,6 @@ int fold_kv_flush(struct fold_kv *kv, bool wait)
     return message != NULL ? fold_kv_raise("flush", message) : 0;
 }
 
-#define IDLE_LOOKS 300u /* a millisecond each */
-#define ERRORS_MAX 8u
-
 int fold_kv_flush_wait(struct fold_kv *kv)
 {
     /*
@@ -344,7 +341,7 @@ int fold_kv_flush_wait(struct fold_kv *kv)
         uint64_t errors = fold_kv_property(kv, "rocksdb.background-errors") - kv->errors;
         bool running = fold_kv_property(kv, "rocksdb.num-running-flushes") > 0;
         idle = errors == 0 || running ? 0 : idle + 1;
-        if (idle > IDLE_LOOKS || errors > ERRORS_MAX)
+        if (idle > fold_knobs.merge_idle_ms || errors > fold_knobs.merge_errors)
             break;
         (void)usleep(1000);
     }

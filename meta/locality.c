@@ -10,6 +10,7 @@
 #include "meta/locality.h"
 
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@
 
 #define CELLS        8u
 #define RECENT       64u
-#define MIN_LINES    64u
 #define MAX_SLOTS    16384u
 #define POS_BITS     32u
 #define SLOT_BITS    14u
@@ -75,7 +75,7 @@ int fold_locality_create(uint64_t budget_bytes, struct fold_locality **out)
     struct fold_locality *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -ENOMEM;
-    uint64_t lines = FOLD_MAX(budget_bytes / BYTES_A_CELL / CELLS, (uint64_t)MIN_LINES);
+    uint64_t lines = FOLD_MAX(budget_bytes / BYTES_A_CELL / CELLS, fold_knobs.locality_lines);
     uint64_t table = lines * CELLS * sizeof *l->cells;
     l->budget = budget_bytes > table ? budget_bytes - table : 0;
     l->lines = lines;

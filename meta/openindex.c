@@ -7,12 +7,12 @@
 #include "meta/openindex.h"
 
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 
 #include <stdatomic.h>
 
-#define SHARDS    64u
-#define MIN_SLOTS 64u
+#define SHARDS 64u
 
 struct slot {
     uint64_t w[2];
@@ -106,7 +106,7 @@ static int grow_locked(struct shard *sh)
 {
     if ((sh->used + 1) * 4 <= sh->slots * 3)
         return 0;
-    size_t slots = sh->slots == 0 ? MIN_SLOTS : sh->slots * 2;
+    size_t slots = sh->slots == 0 ? fold_knobs.openindex_slots : sh->slots * 2;
     struct slot *slot = calloc(slots, sizeof *slot);
     if (slot == NULL)
         return -ENOMEM;

@@ -10,6 +10,7 @@
  */
 #include "meta/recent.h"
 
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/batch.h"
 
@@ -209,7 +210,8 @@ static bool take_apart(struct coming *c, struct fold_kv_batch *b)
 
 static bool room_locked(const struct fold_recent *r) FOLD_REQUIRES(r->lock)
 {
-    return r->count + r->coming.count <= ENTRIES && r->used + r->coming.bytes <= ARENA_BYTES;
+    return r->count + r->coming.count <= FOLD_MIN(ENTRIES, fold_knobs.recent_entries) &&
+           r->used + r->coming.bytes <= ARENA_BYTES;
 }
 
 int fold_recent_make_room(struct fold_recent *r, struct fold_kv_batch *b)

@@ -6,6 +6,7 @@
 #include "meta/recipe.h"
 
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/commit.h"
 
@@ -80,7 +81,8 @@ static bool drop_singly(struct fold_txn *t, fold_ino ino, uint64_t first, uint64
     size_t n = 0;
     struct fold_kv_entry e;
     int rc;
-    while ((rc = fold_kv_iter_next(it, &e)) > 0 && n < POINT_DELETES_MAX) {
+    while ((rc = fold_kv_iter_next(it, &e)) > 0 &&
+           n < FOLD_MIN(POINT_DELETES_MAX, fold_knobs.point_deletes)) {
         keys[n].len = FOLD_MIN(e.key_len, sizeof keys[n].bytes);
         memcpy(keys[n].bytes, e.key, keys[n].len);
         n++;

@@ -8,14 +8,12 @@
 
 #include "meta/base/bytes.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/batch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HELD_BYTES (64u << 20) /* applied when that much has come together */
-#define BATCH_OPS  4096u
 
 struct op {
     uint64_t prefix; /* first bytes of the key, to compare by */
@@ -104,7 +102,7 @@ static int take_change(struct fold_replay *r, const struct fold_batch_change *c)
 
 int fold_replay_add(struct fold_replay *r, const void *data, size_t len)
 {
-    int rc = r->held > HELD_BYTES ? fold_replay_finish(r) : 0;
+    int rc = r->held > fold_knobs.replay_held_bytes ? fold_replay_finish(r) : 0;
     if (rc < 0)
         return rc;
     struct block *b = malloc(sizeof *b + len);
@@ -182,7 +180,7 @@ static int write_ranges(struct fold_replay *r, struct fold_kv_batch *b)
     for (size_t i = 0; rc == 0 && i < r->ranges.count; i++) {
         const struct op *range = &r->ranges.items[i];
         fold_kv_batch_delete_range(b, range->key, range->key_len, range->val, range->val_len);
-        rc = write_batch(r, b, BATCH_OPS);
+        rc = write_batch(r, b, fold_knobs.replay_batch);
     }
     return rc;
 }
@@ -201,7 +199,7 @@ static int write_ops(struct fold_replay *r, struct fold_kv_batch *b, struct swee
             fold_kv_batch_put(b, op->key, op->key_len, op->val, op->val_len);
         else
             fold_kv_batch_delete(b, op->key, op->key_len);
-        rc = write_batch(r, b, BATCH_OPS);
+        rc = write_batch(r, b, fold_knobs.replay_batch);
     }
     return FOLD_MIN(rc, 0);
 }

@@ -8,6 +8,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/commit.h"
 #include "meta/rescueparts.h"
@@ -19,9 +20,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-#define GAPS_MAX 10000u
-#define BATCH    1000u
 
 struct gap {
     struct fold_rescue_run run;
@@ -38,7 +36,7 @@ struct rescue {
 static int put(struct rescue *r, const struct fold_kv_entry *e)
 {
     fold_kv_batch_put(r->batch, e->key, e->key_len, e->val, e->val_len);
-    if (fold_kv_batch_count(r->batch) < BATCH)
+    if (fold_kv_batch_count(r->batch) < fold_knobs.rescue_batch)
         return 0;
     int rc = fold_kv_write(r->to, r->batch);
     fold_kv_batch_clear(r->batch);
@@ -54,7 +52,7 @@ static int settle(struct rescue *r)
 
 static int note_gap(struct rescue *r, const struct fold_rescue_run *run)
 {
-    if (r->count >= GAPS_MAX)
+    if (r->count >= fold_knobs.rescue_gaps)
         return -FOLD_E_BAD_CATALOG;
     if (r->count == r->cap) {
         size_t cap = FOLD_MAX(r->cap * 2, (size_t)16);

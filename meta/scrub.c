@@ -11,6 +11,7 @@
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "asm/kernels.h"
 #include "meta/codec.h"
@@ -24,10 +25,8 @@
 #include <inttypes.h>
 #include <time.h>
 
-#define BLOCK      4096u
-#define WINDOW     (8u << 20) /* more than the largest record */
-#define DAMAGE_MAX 10000u
-#define SLICE_MS   50u
+#define BLOCK  4096u
+#define WINDOW (8u << 20) /* more than the largest record */
 
 struct scrub {
     struct fold_store *store;
@@ -68,8 +67,8 @@ static int pace(struct scrub *s)
         uint64_t spent = fold_clock_ms() - s->start_ms;
         if (spent >= due)
             return 0;
-        struct timespec nap = {.tv_nsec =
-                                   (long)FOLD_MIN(due - spent, (uint64_t)SLICE_MS) * 1000000};
+        struct timespec nap = {.tv_nsec = (long)FOLD_MIN(due - spent, fold_knobs.scrub_slice_ms) *
+                                          1000000};
         (void)nanosleep(&nap, NULL);
     }
     return -ECANCELED;
@@ -83,7 +82,7 @@ static int add_damage(struct scrub *s, uint32_t off, const uint64_t *w, const ch
     fold_error("scrub: segment %08" PRIx32 " offset %" PRIu32 " fingerprint %016" PRIx64
                "%016" PRIx64 ": %s",
                s->seg->ident.seg, off, w != NULL ? w[0] : 0, w != NULL ? w[1] : 0, what);
-    if (r->count >= DAMAGE_MAX) {
+    if (r->count >= fold_knobs.scrub_damage) {
         r->not_listed++;
         return 0;
     }

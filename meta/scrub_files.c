@@ -5,6 +5,7 @@
  */
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/names.h"
 #include "meta/recipe.h"
 #include "meta/scrubparts.h"
@@ -12,8 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-#define FILES_MAX 1000u /* named for one chunk */
 
 struct names {
     struct fold_store *store;
@@ -47,7 +46,8 @@ static int push(fold_ino **list, size_t *count, size_t *cap, fold_ino ino)
 /* Recipes come in inode order, so an inode that is the last one noted is known. */
 static int note(struct names *n, struct fold_scrub_damage *d, fold_ino ino)
 {
-    if (d->file_count >= FILES_MAX || (d->file_count > 0 && d->inos[d->file_count - 1] == ino))
+    if (d->file_count >= fold_knobs.scrub_files ||
+        (d->file_count > 0 && d->inos[d->file_count - 1] == ino))
         return 0;
     int rc = push(&d->inos, &d->file_count, &d->ino_cap, ino);
     if (rc == 0 && (n->count == 0 || n->inos[n->count - 1] != ino))

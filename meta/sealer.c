@@ -10,6 +10,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 #include "meta/gaps.h"
@@ -18,12 +19,7 @@
 #include <errno.h>
 #include <time.h>
 
-#define LOAD_SEGMENTS 16u /* indexed together: halves the cost per key against one by one */
-#define MERGE_BACKLOG 12u /* loads not merged yet from which on larger ones are made */
-#define LARGE_LOAD    64u /* segments in those */
-#define MAX_FULL      6u  /* writers wait beyond */
-#define MAX_SEALED    96u /* writers fail beyond, with the index's error */
-#define RETRY_S       1
+#define RETRY_S 1
 
 struct list {
     struct fold_segment **segs;
@@ -178,9 +174,9 @@ static void forget_open(struct fold_sealer *s, const struct fold_segment *seg)
 static int index_all(struct fold_sealer *s, bool now)
 {
     struct list sealed = {NULL, 0, 0};
-    bool behind = fold_index_backlog(s->index) > MERGE_BACKLOG;
+    bool behind = fold_index_backlog(s->index) > fold_knobs.merge_backlog;
     fold_lock_take(&s->lock);
-    s->enough = behind ? LARGE_LOAD : LOAD_SEGMENTS;
+    s->enough = behind ? fold_knobs.load_segments_large : fold_knobs.load_segments;
     while (now && s->holds > 0 && !s->stop)
         (void)fold_lock_wait(&s->lock, &s->work, NULL);
     bool due = s->sealed.count >= (now ? 1 : s->enough) && s->holds == 0 && !s->stop;
@@ -260,7 +256,7 @@ int fold_sealer_start(struct fold_barrier *barrier, struct fold_openindex *open,
     s->barrier = barrier;
     s->open = open;
     s->index = index;
-    s->enough = LOAD_SEGMENTS;
+    s->enough = fold_knobs.load_segments;
     fold_lock_init(&s->lock, FOLD_RANK_STORE, "sealer");
     fold_cond_init(&s->work);
     fold_cond_init(&s->idle);
@@ -312,9 +308,9 @@ int fold_sealer_throttle(struct fold_sealer *s)
 {
     int rc = 0;
     fold_lock_take(&s->lock);
-    while (s->full.count > MAX_FULL && !s->pausing && !s->stop)
+    while (s->full.count > fold_knobs.full_segments && !s->pausing && !s->stop)
         (void)fold_lock_wait(&s->lock, &s->idle, NULL);
-    if (s->full.count > MAX_FULL || s->sealed.count > MAX_SEALED)
+    if (s->full.count > fold_knobs.full_segments || s->sealed.count > fold_knobs.sealed_segments)
         rc = s->error;
     fold_lock_drop(&s->lock);
     return rc;

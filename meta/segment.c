@@ -14,6 +14,7 @@
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/lock.h"
 #include "meta/base/log.h"
 
@@ -21,8 +22,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
-
-#define MIN_ENTRIES 256u
 
 struct fold_segment {
     struct fold_segset *set;
@@ -253,7 +252,7 @@ int fold_segment_append(struct fold_segment *s, struct fold_piece *pieces, size_
         *done = 0;
         return 0;
     }
-    int rc = FOLD_GROW(s->entries, s->entry_cap, count + k, MIN_ENTRIES);
+    int rc = FOLD_GROW(s->entries, s->entry_cap, count + k, fold_knobs.segment_entries);
     if (rc < 0)
         return rc;
     preallocate(s, end);

@@ -10,6 +10,7 @@
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/gaps.h"
 #include "meta/segnext.h"
@@ -19,8 +20,7 @@
 #include <fcntl.h>
 
 /* Sealed segments waiting for the index at once; more are loaded in between. */
-#define LOAD_EVERY 64u
-#define LOST_GAP   65536u /* numbers left out when the highest one used is not known */
+#define LOST_GAP 65536u /* numbers left out when the highest one used is not known */
 
 /* Numbers found in names of files. */
 struct numbers {
@@ -128,7 +128,7 @@ static int index_sealed(struct run *r, const struct fold_seg_summary *sum, struc
         return -ENOMEM;
     }
     fold_sealer_adopt(o->sealer, seg);
-    if (++r->adopted % LOAD_EVERY == 0 && fold_sealer_flush(o->sealer) < 0)
+    if (++r->adopted % fold_knobs.adopt_load_every == 0 && fold_sealer_flush(o->sealer) < 0)
         r->index_failed = true;
     return 0;
 }

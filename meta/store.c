@@ -8,6 +8,7 @@
 
 #include "meta/base/err.h"
 #include "meta/base/io.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/gaps.h"
 #include "meta/segopen.h"
@@ -16,9 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-
-#define MAX_MAPS       4096u
-#define LOCALITY_BYTES (64u << 20)
 
 int fold_store_format(int storefd)
 {
@@ -35,7 +33,7 @@ static void set_defaults(struct fold_store_options *opt)
     opt->segment_bytes = FOLD_MAX(opt->segment_bytes, FOLD_SEG_MIN_BYTES);
     opt->segment_bytes = FOLD_MIN(opt->segment_bytes, FOLD_SEG_MAX_BYTES) & ~(FOLD_SEG_ALIGN - 1);
     if (opt->locality_cache_bytes == 0)
-        opt->locality_cache_bytes = LOCALITY_BYTES;
+        opt->locality_cache_bytes = fold_knobs.locality_bytes;
     if (opt->appenders == 0)
         opt->appenders = 2;
     opt->appenders = FOLD_MIN(opt->appenders, FOLD_APPENDERS_MAX);
@@ -83,7 +81,7 @@ static int open_parts(struct fold_store *s, int storefd)
     if (rc == 0)
         rc = fold_segset_create(&s->set);
     if (rc == 0)
-        rc = fold_segmap_create(s->dirfd, overlay, MAX_MAPS, &s->map);
+        rc = fold_segmap_create(s->dirfd, overlay, fold_knobs.segment_maps, &s->map);
     if (rc == 0)
         rc = fold_forward_open(s->dirfd, &s->forward);
     if (rc == 0)

@@ -20,8 +20,6 @@
 #include <errno.h>
 
 #define TABLE_CHUNKS ((size_t)2 << 20)
-/* Recipe pages between two looks at `cancelled`. */
-#define LOOK_EVERY 1024u
 
 struct chunk {
     struct fold_loc loc; /* seg 0: free */
@@ -58,8 +56,8 @@ static void tell(const struct fold_usage_run *u, const char *step, uint64_t done
 
 static int look(struct fold_usage_run *u)
 {
-    bool stop =
-        ++u->pages % LOOK_EVERY == 0 && u->opt.cancelled != NULL && u->opt.cancelled(u->opt.arg);
+    bool stop = ++u->pages % fold_knobs.usage_look_every == 0 && u->opt.cancelled != NULL &&
+                u->opt.cancelled(u->opt.arg);
     return stop ? -ECANCELED : 0;
 }
 
@@ -220,7 +218,7 @@ static int walk_files(struct fold_usage_run *u, const char *step,
     const struct fold_filelist_entry *f = u->file = &u->files.files[u->at];
     int rc = 0;
     if (u->page_no == 0) {
-        if (u->at % LOOK_EVERY == 0)
+        if (u->at % fold_knobs.usage_look_every == 0)
             tell(u, step, u->at, u->files.count);
         if (fn == account_page)
             account_file(u);

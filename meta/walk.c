@@ -10,6 +10,7 @@
 #include "meta/walk.h"
 
 #include "meta/base/err.h"
+#include "meta/base/knob.h"
 #include "meta/base/log.h"
 #include "meta/base/workers.h"
 #include "meta/commit.h"
@@ -19,8 +20,6 @@
 #include <time.h>
 
 #define WALKERS_MAX 16u
-/* Pages between two looks at whether somebody has nothing to do. */
-#define LOOK_EVERY 64u
 /* No file has more pages. */
 #define PAGES_END (UINT64_C(1) << 44)
 
@@ -116,7 +115,8 @@ static int walk_range(struct walk *w, struct fold_kv_iter *it, struct range r)
             rc = 0;
             break;
         }
-        if (n % LOOK_EVERY == 0 && atomic_load_explicit(&w->hungry, memory_order_relaxed) > 0)
+        if (n % fold_knobs.walk_look_every == 0 &&
+            atomic_load_explicit(&w->hungry, memory_order_relaxed) > 0)
             share(w, at, &r.to);
         rc = take_page(w, &e, at, &page);
         if (rc == 0)
