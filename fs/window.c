@@ -263,7 +263,9 @@ static uint64_t safe_size(struct fold_inode *inode, uint64_t stored_end)
     struct fold_data *d = inode->data;
     struct fold_slice_pos pos;
     const struct fold_slice *s = fold_slices_seek(&d->flushing, stored_end, &pos);
-    uint64_t lowest = s != NULL ? FOLD_MIN(d->aside_size, s->off) : d->aside_size;
+    uint64_t lowest = d->aside_size;
+    if (s != NULL) /* may have begun before, with what is stored by now */
+        lowest = FOLD_MIN(lowest, FOLD_MAX(s->off, stored_end));
     fold_lock_take(&inode->lock);
     uint64_t size = inode->attr.size;
     uint64_t disk = FOLD_MIN(inode->disk_size, d->hidden_from);
