@@ -125,7 +125,7 @@ int sim_life_start(struct sim_play *p, bool read_only)
     p->tainted = false;
     p->expecting = false;
     p->beside_ready = false;
-    atomic_store(&p->shared->plan.fired, 0);
+    p->sums.faults += atomic_exchange(&p->shared->plan.fired, 0);
     memset(p->slots, 0, sizeof p->slots);
     int rc = wire_start(&p->w, &p->life);
     p->life.options = NULL;
@@ -233,6 +233,9 @@ static void adopt(struct sim_play *p, const struct sim_snapshot *s, const struct
         const struct sim_sight *sight = &view->sights[i];
         struct sim_node *n = node_of(s, sight);
         char why[SIM_WHY];
+        if (p->life.loud)
+            (void)fprintf(stderr, "life: %s size %llu\n", sight->path,
+                          (unsigned long long)sight->size);
         n->ino = sight->ino;
         n->opens = 0;
         n->lookups = 0;

@@ -79,7 +79,7 @@ int sim_play(struct sim_play *p, const struct sim_program *program, struct sim_s
         (void)snprintf(p->why, SIM_WHY, "code %d of the wire", rc);
     p->sums.histories = 1;
     p->sums.requests = (uint64_t)p->w.requests;
-    p->sums.faults = atomic_load(&shared->plan.fired);
+    p->sums.faults += atomic_load(&shared->plan.fired);
     p->sums.writes = atomic_load(&shared->writes);
     p->sums.syncs = atomic_load(&shared->syncs);
     sim_life_end(p);
