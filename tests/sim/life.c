@@ -335,8 +335,6 @@ int sim_life_look(struct sim_play *p, unsigned how)
     if (rc != 0)
         return rc;
     const struct sim_snapshot *s = m->snapshots[m->op];
-    if (m->unsure != UINT64_MAX)
-        return 0;
     if (strcmp(s->text, view.text) != 0) {
         (void)snprintf(p->why, SIM_WHY, "the names are\n%.450s--- and should be\n%.450s", view.text,
                        s->text);
@@ -370,8 +368,8 @@ int sim_life_resolve(struct sim_play *p, const struct sim_snapshot *before)
     for (int i = 0; i < 64 && rc == -1; i++) /* calls may still fail */
         rc = sim_look(&p->w, &m->arena, 0, &view, p->why);
     if (rc == -1) { /* the next life tells */
-        m->unsure = m->op - 1 < m->unsure ? m->op - 1 : m->unsure;
-        return 0;
+        m->unsure = m->op - 1;
+        return sim_life_crash(p, false, 0, 0, false);
     }
     if (rc != 0 || strcmp(m->snapshots[m->op]->text, view.text) == 0)
         return rc;

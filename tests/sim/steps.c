@@ -69,13 +69,13 @@ struct sim_node *sim_dir(struct sim_play *p, uint64_t n)
 /* Name number n; every eleventh is as long as names get. */
 const char *sim_name(uint64_t n, char out[256])
 {
-    if (n % 11 == 10) {
-        memset(out, 'n', 255);
+    bool is_long = n % 11 == 10;
+    char text[32];
+    int len = snprintf(text, sizeof text, "%s%llu", is_long ? "long" : "n", (unsigned long long)n);
+    memcpy(out, text, (size_t)len + 1);
+    if (is_long) {
+        memset(out + len, 'n', (size_t)(255 - len));
         out[255] = '\0';
-        (void)snprintf(out, 256, "long%03llu", (unsigned long long)n);
-        out[strlen(out)] = 'n';
-    } else {
-        (void)snprintf(out, 256, "n%llu", (unsigned long long)n);
     }
     return out;
 }
