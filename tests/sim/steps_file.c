@@ -203,6 +203,8 @@ static int step_copy(struct sim_play *p, const uint64_t *a)
     if (from == NULL || !sim_writable(to) || (from->flags & O_ACCMODE) == O_WRONLY ||
         sim_too_far(a[1], a[4]) || sim_too_far(a[3], a[4]))
         return 0;
+    if (from->node->doubt != SIZE_MAX)
+        return 0; /* what would be copied is not known */
     const struct sim_version *source = sim_node_now(from->node);
     uint64_t len = a[1] < source->size ? source->size - a[1] : 0;
     len = len < a[4] ? len : a[4];
