@@ -124,6 +124,7 @@ int sim_life_start(struct sim_play *p, bool read_only)
     p->life.options = options;
     p->tainted = false;
     p->expecting = false;
+    p->fired_seen = 0;
     p->beside_ready = false;
     p->sums.faults += atomic_exchange(&p->shared->plan.fired, 0);
     memset(p->slots, 0, sizeof p->slots);
@@ -251,20 +252,37 @@ static void adopt(struct sim_play *p, const struct sim_snapshot *s, const struct
         m->durable = m->op;
 }
 
+/* All versions from operation `from` on of all files that have had this path since. */
+static struct sim_node candidates(struct sim_play *p, const struct sim_sight *sight, uint64_t from)
+{
+    struct sim_model *m = &p->m;
+    struct sim_node all = {0};
+    const struct sim_node *last = NULL;
+    for (uint64_t k = from; k <= m->op; k++) {
+        const struct sim_node *n = node_of(m->snapshots[k], sight);
+        size_t first, end;
+        if (n == NULL || n == last)
+            continue;
+        last = n;
+        sim_node_versions(n, from, &first, &end);
+        for (; first < n->version_count; first++) {
+            all.versions =
+                sim_grow(&m->arena, all.versions, all.version_count, sizeof *all.versions);
+            all.versions[all.version_count++] = n->versions[first];
+        }
+    }
+    return all;
+}
+
 /* Reads all files as far as the judge will want it. */
 static int look_deep(struct sim_play *p, struct sim_view *view, uint64_t from)
 {
     for (size_t i = 0; i < view->count; i++) {
         struct sim_sight *sight = &view->sights[i];
-        const struct sim_node *n = NULL;
-        size_t first = 0, end;
         if (!S_ISREG(sight->mode))
             continue;
-        for (uint64_t k = p->m.op + 1; n == NULL && k > from; k--)
-            n = node_of(p->m.snapshots[k - 1], sight);
-        if (n != NULL)
-            sim_node_versions(n, from, &first, &end);
-        int rc = sim_look_inside(&p->w, &p->m.arena, sight, n, first, UINT64_MAX, p->why);
+        const struct sim_node all = candidates(p, sight, from);
+        int rc = sim_look_inside(&p->w, &p->m.arena, sight, &all, 0, UINT64_MAX, p->why);
         if (rc != 0)
             return rc;
     }

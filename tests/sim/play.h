@@ -35,6 +35,7 @@ struct sim_play {
     unsigned generation;
     struct sim_handle slots[SIM_SLOTS];
     bool tainted;                /* a call failed in this life: requests may fail */
+    uint64_t fired_seen;         /* calls that had failed when the last operation ended */
     bool expecting;              /* the plan ends the process some time */
     uint64_t cut_mode, cut_seed; /* of a planned end that is a power cut */
     bool cut_planned;

@@ -102,8 +102,10 @@ int sim_know(struct sim_play *p, struct sim_node *dir, const char *name, struct 
  * nobody knows. */
 int sim_finish(struct sim_play *p, int rc)
 {
-    if (rc == 1)
+    uint64_t fired = atomic_load(&p->shared->plan.fired);
+    if (rc == 1 || fired > p->fired_seen)
         sim_model_doubt(&p->m);
+    p->fired_seen = fired;
     sim_model_end(&p->m, rc == 0 || rc == 1);
     return rc == 1 ? 0 : rc;
 }

@@ -24,6 +24,12 @@ int sim_know(struct sim_play *p, struct sim_node *dir, const char *name, struct 
 /* The end of an operation: its changes are in the model, unless its reply said otherwise. */
 int sim_finish(struct sim_play *p, int rc);
 
+/* A call failed in this life, whether a reply said so or not. */
+static inline bool sim_tainted(const struct sim_play *p)
+{
+    return p->tainted || atomic_load(&p->shared->plan.fired) > 0;
+}
+
 bool sim_writable(const struct sim_handle *h);
 
 /* No file reaches there, or nothing to do. */

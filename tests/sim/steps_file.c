@@ -91,7 +91,7 @@ static int step_read(struct sim_play *p, const uint64_t *a)
         return rc == 1 ? 0 : rc;
     const struct sim_version *v = sim_node_now(h->node);
     uint64_t there = v->size > a[1] ? v->size - a[1] : 0;
-    if (p->tainted)
+    if (sim_tainted(p))
         return 0;
     if ((uint64_t)n != (there < len ? there : len)) {
         (void)snprintf(p->why, SIM_WHY, "read at %llu: %d bytes of a file of %llu",
@@ -176,7 +176,7 @@ static int step_seek(struct sim_play *p, const uint64_t *a)
     const struct sim_version *v = sim_node_now(h->node);
     bool none = rc == -ENXIO;
     rc = none ? 0 : sim_reply(p, "lseek", rc);
-    if (rc != 0 || p->tainted)
+    if (rc != 0 || sim_tainted(p))
         return rc == 1 ? 0 : rc;
     if (!none)
         memcpy(&out, p->w.body, sizeof out);
@@ -223,7 +223,7 @@ static int step_copy(struct sim_play *p, const uint64_t *a)
     rc = sim_reply(p, "copy_file_range", rc);
     if (rc == 0) {
         memcpy(&out, p->w.body, sizeof out);
-        if (out.size != len && !p->tainted) {
+        if (out.size != len && !sim_tainted(p)) {
             (void)snprintf(p->why, SIM_WHY, "copy_file_range: %u bytes of %llu", out.size,
                            (unsigned long long)len);
             return -1;
