@@ -99,7 +99,7 @@ class Leaving(unittest.TestCase):
         unique = ("import os, sys; os.getxattr(sys.argv[1], 'user.foldfs.unique')")
         for script in (read, unique):
             work = subprocess.Popen(["python3", "-c", script, self.volume.path("big")], stderr=subprocess.DEVNULL)
-            self.ends(work, "signal")
+            self.ends(work, "signal", 0.3, endless=False)
 
 
 if __name__ == "__main__":
