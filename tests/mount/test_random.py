@@ -21,6 +21,8 @@ ROUNDS = 20 if LONG else 3
 
 
 class Random(MountCase):
+    rounds = ROUNDS
+
     def drive(self, *args, action=None):
         """Runs a tester whose hook is served by us; its output is shown where it fails."""
         words = [str(a) for a in args]
@@ -41,14 +43,14 @@ class Random(MountCase):
         self.assertEqual(hooks, OPS // 1000)
 
     def test_against_the_host(self):
-        for i in range(ROUNDS):
+        for i in range(self.rounds):
             self.difftest(seed=SEED + i, name="d%d" % i)
 
     def test_against_the_host_as_root(self):
         self.difftest("--root-only", seed=SEED + 1000, name="root")
 
     def test_one_file(self):
-        for i in range(ROUNDS):
+        for i in range(self.rounds):
             self.drive(program("fileops"), self.path("file%d" % i), "--seed", SEED + i, "--ops", OPS, "--direct",
                        "--hook", self.vol.hook(), "--hook-every", 1500)
 
@@ -70,6 +72,7 @@ class Random(MountCase):
 class SmallLimits(Random):
     """The same two testers on volumes of all kinds, with limits drawn at random: little data crosses each of them."""
 
+    rounds = 20 if LONG else 1
     test_append = test_coherence = test_readdir = test_one_file_no_mmap = test_against_the_host_as_root = None
 
     def setUp(self):
