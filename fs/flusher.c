@@ -10,6 +10,7 @@
 #include "fs/data.h"
 #include "fs/flush.h"
 #include "fs/session.h"
+#include "meta/base/clock.h"
 #include "meta/base/err.h"
 #include "meta/base/grow.h"
 #include "meta/base/knob.h"
@@ -35,19 +36,6 @@ struct stream_task {
     struct fold_inode *inode;
 };
 
-static struct timespec from_now(uint64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_nsec -= 1000000000;
-        t.tv_sec++;
-    }
-    return t;
-}
-
 static void *timer_main(void *arg)
 {
     struct fold_flusher *f = arg;
@@ -55,7 +43,7 @@ static void *timer_main(void *arg)
     pthread_setname_np(pthread_self(), "fold-commit");
     fold_lock_take(&f->lock);
     while (!f->stop) {
-        struct timespec until = from_now(spared ? f->period_ms / 3 : f->period_ms);
+        struct timespec until = fold_clock_after(spared ? f->period_ms / 3 : f->period_ms);
         while (!f->stop && !f->hurry && fold_lock_wait(&f->lock, &f->wake, &until) == 0)
             ;
         f->hurry = false;

@@ -99,11 +99,7 @@ static bool await(struct fold_waitroom *w)
         uint64_t until = w->head->until_ms, now = fold_clock_ms();
         if (until <= now)
             break;
-        struct timespec at;
-        clock_gettime(CLOCK_MONOTONIC, &at);
-        uint64_t ns = (uint64_t)at.tv_nsec + (until - now) % 1000 * 1000000;
-        at.tv_sec += (time_t)((until - now) / 1000 + ns / 1000000000);
-        at.tv_nsec = (long)(ns % 1000000000);
+        struct timespec at = fold_clock_after(until - now);
         (void)fold_lock_wait(&w->lock, &w->cond, &at);
     }
     w->news = false;

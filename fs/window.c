@@ -17,6 +17,7 @@
 #include "fs/space.h"
 #include "meta/base/err.h"
 #include "meta/base/gate.h"
+#include "meta/base/grow.h"
 #include "meta/base/knob.h"
 #include "meta/base/log.h"
 
@@ -57,23 +58,10 @@ static void window_fini(struct window *w)
     free(w->runs);
 }
 
-static void *grow(void *array, size_t *cap, size_t need, size_t size)
-{
-    if (need <= *cap)
-        return array;
-    size_t more = FOLD_MAX(need, *cap * 2 + 16);
-    void *grown = realloc(array, more * size);
-    if (grown != NULL)
-        *cap = more;
-    return grown;
-}
-
 static int add_slice(struct window *w, const struct fold_slice *s)
 {
-    struct fold_slice *slices = grow(w->slices, &w->cap, w->count + 1, sizeof *slices);
-    if (slices == NULL)
+    if (FOLD_GROW(w->slices, w->cap, w->count + 1, 16) < 0)
         return -ENOMEM;
-    w->slices = slices;
     w->slices[w->count++] = *s;
     return 0;
 }
@@ -108,10 +96,8 @@ static int open_chunk(struct fold_session *s, struct fold_inode *inode, uint64_t
 /* Adds the bytes of a stored extent to the window, as one more slice. */
 static int add_stored(struct fold_session *s, struct window *w, const struct fold_extent *e)
 {
-    struct fold_buf **heads = grow(w->heads, &w->head_cap, w->head_count + 1, sizeof *heads);
-    if (heads == NULL)
+    if (FOLD_GROW(w->heads, w->head_cap, w->head_count + 1, 16) < 0)
         return -ENOMEM;
-    w->heads = heads;
     struct fold_buf *buf = fold_buf_arena(s->budget, e->len);
     if (buf == NULL)
         return -ENOMEM;
@@ -154,10 +140,8 @@ static int chunks_before(struct fold_session *s, struct fold_inode *inode, uint6
 static int begin_run(struct fold_session *s, struct fold_inode *inode, struct window *w,
                      uint64_t off, uint64_t len)
 {
-    struct run *runs = grow(w->runs, &w->run_cap, w->run_count + 1, sizeof *runs);
-    if (runs == NULL)
+    if (FOLD_GROW(w->runs, w->run_cap, w->run_count + 1, 16) < 0)
         return -ENOMEM;
-    w->runs = runs;
     struct run *r = &w->runs[w->run_count++];
     *r = (struct run){.first = w->count, .off = off, .start = off};
     struct fold_extent tails[TAILS_MAX];
